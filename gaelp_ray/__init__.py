@@ -1,0 +1,1 @@
+"""Distributed hyperparameter sweeps for agents that buy advertising."""

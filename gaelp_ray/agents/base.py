@@ -1,0 +1,53 @@
+"""What an agent is: three verbs for flying and learning, two for saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gaelp_ray.market.observation import Observation
+from gaelp_ray.records import Rollout
+
+Action = npt.NDArray[np.float32]
+State = Mapping[str, npt.NDArray[Any]]
+
+
+class Agent(Protocol):
+    """A bidder of B parallel flights.
+
+    An agent may keep a state per flight, which begin() clears. Everything random in it comes from the generator
+    that begin() hands over, so that a flight is repeated exactly by its seed.
+    """
+
+    def begin(self, flights: int, rng: np.random.Generator) -> None:
+        """New flights start: forget the last ones, and take chance from `rng`."""
+
+    def act(self, obs: Observation, explore: bool = False) -> Action:
+        """Bids of one hour as actions (B, S) in [-1, 1]; with `explore`, as training wants them."""
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Learn from the flights just flown with `explore`; returns diagnostics, empty for a bidder that learns nothing."""
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that learning has changed, as arrays; enough to go on training bit for bit."""
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over a state_dict of an agent with the same configuration and market."""
+
+
+class FixedBidder:
+    """Base of bidders that do not learn: their constants are all there is to them."""
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Nothing is learned between flights."""
+        return {}
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Empty: the configuration says it all."""
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Nothing to take over."""

@@ -1,0 +1,63 @@
+"""The planning problem behind every classical bidder: which multiplier spends a budget exactly.
+
+Bidding value / lambda on every channel is optimal for second prices and one budget; lambda is the return that the last
+unit of budget earns. spend_all() finds it for expected volumes and prices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from gaelp_ray.market import Landscape
+from gaelp_ray.records import FloatArray
+
+LOG_MULTIPLIER_RANGE = (-7.0, 9.0)
+_SQRT_2PI = float(np.sqrt(2.0 * np.pi))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a bidder expects of the rest of B flights, (B, S) where not said otherwise."""
+
+    log_value: FloatArray  # log of expected revenue per click
+    clicks: FloatArray  # expected clicks if every auction were won
+    log_price: FloatArray  # expected location of the lognormal competing bid
+    log_sd: float
+    budget: FloatArray  # (B,) what is left to spend
+
+
+def spend_all(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
+    """log lambda, (B,), at which expected spend equals the budget, by Newton steps from a first guess.
+
+    Spend per channel is clicks x exp(mu + sd^2/2) Phi(z - sd) with z = (log value - log lambda - mu) / sd. Its
+    logarithm is concave and falling in log lambda, so that Newton's method on it is safe from any start with spend;
+    a step is limited to 2, and a market cheaper than the budget ends at the lower end of the range.
+    """
+    sd = outlook.log_sd
+    scale = outlook.clicks * np.exp(outlook.log_price + sd**2 / 2.0)
+    top = (outlook.log_value - outlook.log_price) / sd - sd
+    log_budget = np.log(np.maximum(outlook.budget, 1e-9))
+    x = log_multiplier
+    for _ in range(steps):
+        z = top - (x / sd)[:, None]
+        spend = np.maximum((scale * ndtr(z)).sum(axis=1), 1e-300)
+        slope = (scale * np.exp(-0.5 * z * z)).sum(axis=1) / (_SQRT_2PI * sd)
+        step = (np.log(spend) - log_budget) * spend / np.maximum(slope, 1e-300)
+        x = np.clip(x + np.clip(step, -2.0, 2.0), *LOG_MULTIPLIER_RANGE)
+    return x
+
+
+def calibrated_multiplier(market: Landscape, budget: FloatArray, share: FloatArray | float = 1.0) -> FloatArray:
+    """log lambda, (B,), that spends `budget` over `share` of the week in the calibrated market."""
+    ones = np.ones((len(budget), 1))
+    outlook = Outlook(
+        log_value=ones * np.log(market.value),
+        clicks=ones * (market.volume * market.ctr * market.traffic.sum()) * np.reshape(share, (-1, 1)),
+        log_price=ones * market.log_price,
+        log_sd=market.log_sd,
+        budget=budget,
+    )
+    return spend_all(outlook, np.zeros(len(budget)), steps=15)

@@ -1,0 +1,57 @@
+"""A learned correction of a classical bidder.
+
+The reference proposes a bid per channel; the policy multiplies it by exp(residual_scale x correction), with the
+correction in [-1, 1]. An untrained policy corrects by almost nothing, so that learning starts from a good bidder.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from gaelp_ray.agents.base import Action, Agent, State
+from gaelp_ray.market import Landscape, observation
+from gaelp_ray.market.observation import Observation
+from gaelp_ray.records import Rollout
+
+
+class Residual:
+    """Composition of a reference bidder and a policy that sees the observation and the reference's proposal.
+
+    Without a reference the policy's action is the whole bid: 1 is the largest bid of the market, -1 the smallest.
+    """
+
+    def __init__(self, reference: Agent | None, policy: Agent, market: Landscape, scale: float) -> None:
+        self._reference, self._policy = reference, policy
+        self._scale = scale / market.action_scale if reference else 1.0
+
+    @staticmethod
+    def observed(market: Landscape, reference: Agent | None) -> int:
+        """Length of what the policy sees: the observation, and the reference's action if there is one."""
+        return observation.size(market.channels) + (market.channels if reference else 0)
+
+    def begin(self, flights: int, rng: np.random.Generator) -> None:
+        """Both start new flights."""
+        if self._reference:
+            self._reference.begin(flights, rng)
+        self._policy.begin(flights, rng)
+
+    def act(self, obs: Observation, explore: bool = False) -> Action:
+        """The reference's bid, corrected."""
+        if self._reference is None:
+            return np.clip(self._policy.act(obs, explore), -1.0, 1.0)
+        proposal = self._reference.act(obs)
+        correction = np.clip(self._policy.act(np.concatenate([obs, proposal], axis=1), explore), -1.0, 1.0)
+        return np.clip(proposal + np.float32(self._scale) * correction, -1.0, 1.0)
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Only the policy learns."""
+        return self._policy.update(rollout)
+
+    def state_dict(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The policy's state; the reference has none."""
+        return self._policy.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Give the policy its state back."""
+        self._policy.load_state_dict(state)

@@ -1,0 +1,64 @@
+"""Everything that gaelp_ray raises on purpose.
+
+    GaelpError
+    ├── InputError            what a person wrote is wrong: exit code 2, nothing was started
+    │   ├── ConfigError       a trial's configuration
+    │   ├── MarketError       a market name or market file
+    │   ├── SweepFileError    a sweep file: all of its problems at once
+    │   ├── StorageError      a folder that cannot be written, exists already, or is not there
+    │   └── ModelError        a model folder that is missing, damaged, or made for another market
+    └── NoEligibleTrial       the sweep ran, but no trial may win: exit code 1
+
+Every message names what is wrong, where, and how to mend it, in one line per problem.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GaelpError(Exception):
+    """Base of all errors of this package."""
+
+
+class InputError(GaelpError):
+    """What a person wrote is wrong; nothing was started and nothing was overwritten."""
+
+
+class ConfigError(InputError):
+    """A trial's configuration has a wrong field or value."""
+
+
+class MarketError(InputError):
+    """A market is unknown, or its file is wrong."""
+
+
+class SweepFileError(InputError):
+    """A sweep file is wrong. `problems` holds one line each, in the order of the file."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StorageError(InputError):
+    """A folder cannot be written, exists already, or is not there."""
+
+
+class ModelError(InputError):
+    """A model folder is missing, damaged, or was made for another market."""
+
+
+class NoEligibleTrial(GaelpError):
+    """The sweep ran, but no trial may win."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """One sentence that helps with a misspelt name: the closest known one, or all of them."""
+    choices = sorted(known)
+    lowered = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {lowered[close[0]]!r}?"
+    return f"Known: {', '.join(choices)}."

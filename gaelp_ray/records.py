@@ -1,0 +1,262 @@
+"""What comes out: flights, their pooled metrics, trials, and the final selection.
+
+Frozen records with no behaviour beyond arithmetic. Every metric of the project is defined here once, always as a
+ratio of pooled sums, never as a mean of ratios (a mean of ratios lets flights that spent nothing decide).
+Start at EpisodeMetrics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+MIN_DELIVERY = 0.9
+"""Share of the budget that counts as having delivered a campaign, unless a sweep says otherwise."""
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """numerator / denominator, and NaN (never an exception, never 0) where nothing was measured."""
+    return numerator / denominator if denominator else math.nan
+
+
+@dataclass(frozen=True)
+class EpisodeMetrics:
+    """Pooled result of one or more flights. Money is in the currency of the market.
+
+    `steps` counts simulated hours, `expected_revenue` is revenue with the luck of single orders averaged out
+    (clicks x true conversion rate x mean order value), `oracle_revenue` is what the hindsight optimum expects.
+    """
+
+    flights: int
+    steps: int
+    impressions: float
+    clicks: float
+    cost: float
+    conversions: float
+    revenue: float
+    budget: float
+    expected_revenue: float
+    oracle_revenue: float
+    min_delivery: float = MIN_DELIVERY
+
+    @property
+    def roas(self) -> float:
+        """Return on ad spend: revenue / cost."""
+        return ratio(self.revenue, self.cost)
+
+    @property
+    def delivery(self) -> float:
+        """Share of the budget that was spent: cost / budget."""
+        return ratio(self.cost, self.budget)
+
+    @property
+    def delivered_roas(self) -> float:
+        """Revenue / max(cost, min_delivery x budget): ROAS that cannot be won by spending nothing."""
+        return ratio(self.revenue, max(self.cost, self.min_delivery * self.budget))
+
+    @property
+    def ctr(self) -> float:
+        """Click-through rate: clicks / impressions."""
+        return ratio(self.clicks, self.impressions)
+
+    @property
+    def conversion_rate(self) -> float:
+        """Conversions / clicks."""
+        return ratio(self.conversions, self.clicks)
+
+    @property
+    def cpc(self) -> float:
+        """Cost per click."""
+        return ratio(self.cost, self.clicks)
+
+    @property
+    def cpa(self) -> float:
+        """Cost per acquisition: cost / conversions."""
+        return ratio(self.cost, self.conversions)
+
+    @property
+    def optimality(self) -> float:
+        """Expected revenue / expected revenue of the hindsight optimum (0..1)."""
+        return ratio(self.expected_revenue, self.oracle_revenue)
+
+    def as_dict(self) -> dict[str, float]:
+        """The sums and the ratios, under the names of this class: what Tune and the JSON files see."""
+        sums = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "min_delivery"}
+        return sums | {name: getattr(self, name) for name in RATIOS}
+
+    def as_logged(self) -> dict[str, float]:
+        """The names under which W&B shows them, the same in a sweep's trial and in a single training."""
+        return {
+            "performance/roas": self.roas,
+            "performance/delivered_roas": self.delivered_roas,
+            "performance/ctr": self.ctr,
+            "performance/conversion_rate": self.conversion_rate,
+            "performance/avg_cpc": self.cpc,
+            "performance/total_cost": self.cost,
+            "performance/total_revenue": self.revenue,
+            "performance/profit": self.revenue - self.cost,
+            "efficiency/cost_per_conversion": self.cpa,
+            "efficiency/revenue_per_step": ratio(self.revenue, self.steps),
+            "custom/impressions": self.impressions,
+            "custom/clicks": self.clicks,
+            "custom/conversions": self.conversions,
+            "custom/delivery": self.delivery,
+            "custom/optimality": self.optimality,
+        }
+
+
+RATIOS = ("roas", "delivery", "delivered_roas", "ctr", "conversion_rate", "cpc", "cpa", "optimality")
+METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics) if f.name != "min_delivery") + RATIOS
+
+
+@dataclass(frozen=True)
+class FlightTotals:
+    """Sums of n flights, kept flight by flight (for intervals and paired comparisons): arrays of shape (n,)."""
+
+    steps: int  # hours of one flight
+    impressions: FloatArray
+    clicks: FloatArray
+    cost: FloatArray
+    conversions: FloatArray
+    revenue: FloatArray
+    budget: FloatArray
+    expected_revenue: FloatArray
+    oracle_revenue: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    def pooled(self, min_delivery: float = MIN_DELIVERY) -> EpisodeMetrics:
+        """All flights as one: sums first, ratios after."""
+        sums = {name: float(getattr(self, name).sum()) for name in PER_FLIGHT}
+        return EpisodeMetrics(
+            flights=len(self), steps=self.steps * len(self), min_delivery=min_delivery, **sums
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[FlightTotals]) -> FlightTotals:
+        """One record of the flights of all parts, in their order."""
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_FLIGHT}
+        return FlightTotals(steps=parts[0].steps, **arrays)
+
+
+PER_FLIGHT = tuple(f.name for f in fields(FlightTotals) if f.name != "steps")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What an agent learns from: B flights of T hours, in time order.
+
+    obs: (T, B, D) float32; actions: (T, B, S) float32 in [-1, 1]; rewards: (T, B) revenue / budget;
+    dones: (T, B) bool. `progress` is the share of the training that is behind us (0..1), for schedules.
+    """
+
+    obs: npt.NDArray[np.float32]
+    actions: npt.NDArray[np.float32]
+    rewards: FloatArray
+    dones: npt.NDArray[np.bool_]
+    progress: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Fresh flights of a trained agent: pooled metrics, and an interval for ROAS at the stated confidence."""
+
+    metrics: EpisodeMetrics
+    roas_interval: Interval
+    confidence: float
+    totals: FlightTotals
+
+    def as_dict(self) -> dict[str, Any]:
+        """The metrics with the interval, without the single flights."""
+        interval = {"roas_low": self.roas_interval.low, "roas_high": self.roas_interval.high}
+        return self.metrics.as_dict() | interval | {"confidence": self.confidence}
+
+
+class TrialStatus(str, Enum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"  # raised; the reason is in TrialResult.error
+    INTERRUPTED = "interrupted"  # the sweep was stopped before the trial was done
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial as the search saw it: its configuration, how it ended, and what its validation flights gave."""
+
+    trial: str
+    status: TrialStatus
+    params: Mapping[str, Any]  # the sampled values only
+    config: Mapping[str, Any]  # the whole configuration
+    is_default: bool = False  # the control arm
+    metrics: Mapping[str, float] | None = None  # EpisodeMetrics.as_dict() of the validation flights
+    iterations: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    checkpoint: str | None = None
+    error: str | None = None
+
+    def score(self, metric: str) -> float:
+        """The search metric; NaN where the trial measured none."""
+        return float(self.metrics.get(metric, math.nan)) if self.metrics else math.nan
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One arm of the final stage. `trial` is None for the reference line, which no trial trained."""
+
+    label: str
+    role: str  # "candidate", "default" (the control arm) or "reference" (BayesDual with its default constants)
+    evaluation: Evaluation
+    trial: TrialResult | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """ROAS of the winner minus ROAS of another arm on the same flights, with its paired interval."""
+
+    difference: float
+    interval: Interval
+
+    @property
+    def verdict(self) -> str:
+        """ "above", "below", or "tie" where the interval holds 0."""
+        if 0.0 in self.interval:
+            return "tie"
+        return "above" if self.difference > 0 else "below"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Who won the final stage, and how sure that is."""
+
+    ranking: tuple[Candidate, ...]  # eligible arms first, each group by falling ROAS
+    ineligible: Mapping[str, str]  # label -> reason, for every arm that may not win
+    winner: Candidate | None
+    reason: str
+    versus_default: Comparison | None = None
+    versus_reference: Comparison | None = None

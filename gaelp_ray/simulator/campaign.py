@@ -1,0 +1,138 @@
+"""Campaign flights as gymnasium environments: one week, hourly bids on every channel, one hard budget.
+
+AdCampaignVectorEnv flies B campaigns in one numpy batch and is what training uses; AdCampaignEnv is the same flight,
+one at a time, for single-environment learners. Autoreset follows gymnasium's NEXT_STEP convention: all flights of a
+batch end in the same step, and the step after it ignores its actions, resets, and returns reward 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from gaelp_ray.market import Market, load_market, observation
+from gaelp_ray.market.auction import draw
+from gaelp_ray.market.landscape import HOURS
+from gaelp_ray.market.observation import Observation
+from gaelp_ray.records import FloatArray, FlightTotals
+from gaelp_ray.simulator.hidden import Hidden, draw_hidden
+from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.simulator.oracle import hindsight_optimum
+
+Action = npt.NDArray[np.float32]
+Reward = Literal["ROAS_optimized", "expected_ROAS"]
+StepResult = tuple[Observation, FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]
+
+
+class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.NDArray[Any]]):
+    """B parallel flights. Observations (B, D), actions (B, S) in [-1, 1], rewards (B,).
+
+    Args:
+        num_envs: B, the number of flights.
+        market: name of a shipped market, path of a market file, or a Market.
+        reward: `ROAS_optimized`: revenue of the hour / budget, so that the undiscounted sum is ROAS x delivery;
+            `expected_ROAS`: the same with the luck of single orders averaged out (the simulator knows the true
+            rates), a lower-variance signal for training.
+
+    Raises MarketError for an unknown market. The last step's info holds the sums of every flight, (B,) arrays
+    under the names of FlightTotals.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
+
+    def __init__(
+        self, num_envs: int = 1, market: str | Market = "airfrance-search", reward: Reward = "ROAS_optimized"
+    ) -> None:
+        self.num_envs = num_envs
+        self.market = load_market(market) if isinstance(market, str) else market
+        self.landscape = self.market.landscape
+        self.reward = reward
+        shape = (observation.size(self.landscape.channels),)
+        # Wide enough for every market: counts and ratios are logarithms, shares lie within 0 and 17.
+        self.single_observation_space = gymnasium.spaces.Box(-50.0, 50.0, shape, np.float32)
+        self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (self.landscape.channels,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._hidden: Hidden | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start B new flights. With a seed, everything hidden and every draw that follows is determined by it."""
+        super().reset(seed=seed)
+        self._hidden = draw_hidden(self.np_random, self.landscape, self.num_envs)
+        self._ledger = Ledger(self.landscape, self._hidden.budget)
+        self._oracle_revenue: FloatArray | None = None
+        return self._ledger.observe(), {}
+
+    def step(self, actions: Action) -> StepResult:
+        """Bid for one hour. Spend never exceeds the budget; the 168th step ends every flight."""
+        if self._hidden is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        if self._ledger.hour == HOURS:
+            obs, info = self.reset()
+            return obs, np.zeros(self.num_envs), self._flags(False), self._flags(False), info
+        t = self._ledger.hour
+        outcome = draw(
+            self.np_random, self._hidden.hour(t), self.landscape.bids(actions), self._ledger.budget_left
+        )
+        earned = self._ledger.book(outcome, self._hidden.conversion_rate[t])
+        reward = earned if self.reward == "expected_ROAS" else outcome.revenue.sum(axis=1)
+        done = self._ledger.hour == HOURS
+        info = self._final_info() if done else {}
+        return (
+            self._ledger.observe(), reward / self._hidden.budget, self._flags(done), self._flags(False), info
+        )  # fmt: skip
+
+    def totals(self) -> FlightTotals:
+        """The flights' sums so far, with the hindsight optimum of the whole flight (solved once, on request)."""
+        if self._hidden is None:
+            raise gymnasium.error.ResetNeeded("call reset() before totals()")
+        if self._oracle_revenue is None:
+            self._oracle_revenue = hindsight_optimum(self._hidden).revenue
+        return FlightTotals(steps=self._ledger.hour, oracle_revenue=self._oracle_revenue, **self._ledger.sums())
+
+    def _flags(self, value: bool) -> npt.NDArray[np.bool_]:
+        return np.full(self.num_envs, value)
+
+    def _final_info(self) -> dict[str, Any]:
+        # gymnasium's vector convention: each array comes with a mask of the flights that it speaks of.
+        sums = self._ledger.sums()
+        return sums | {f"_{name}": self._flags(True) for name in sums}
+
+
+class AdCampaignEnv(gymnasium.Env[Observation, Action]):
+    """One flight: AdCampaignVectorEnv with B = 1, the same numbers for the same seed.
+
+    The last step's info holds the flight's sums as floats: cost, revenue, budget and the rest of FlightTotals.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, market: str | Market = "airfrance-search", reward: Reward = "ROAS_optimized") -> None:
+        self._batch = AdCampaignVectorEnv(1, market, reward)
+        self.observation_space = self._batch.single_observation_space
+        self.action_space = self._batch.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start a new flight."""
+        super().reset(seed=seed)
+        obs, info = self._batch.reset(seed=seed)
+        return obs[0], info
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Bid for one hour; the action has shape (S,)."""
+        obs, reward, terminated, truncated, info = self._batch.step(action[None])
+        scalars = {name: float(array[0]) for name, array in info.items() if not name.startswith("_")}
+        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), scalars
+
+    def totals(self) -> FlightTotals:
+        """The flight's sums so far, with its hindsight optimum."""
+        return self._batch.totals()

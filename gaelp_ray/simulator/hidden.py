@@ -1,0 +1,80 @@
+"""What a flight draws at its start and never shows: the true rates, prices and traffic of its week."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+
+from gaelp_ray.market.auction import Hour
+from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
+from gaelp_ray.records import FloatArray
+
+MAX_CTR = 0.9
+MAX_CONVERSION_RATE = 0.5
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The truth of B flights: H hours, S channels."""
+
+    landscape: Landscape
+    budget: FloatArray  # (B,)
+    ctr: FloatArray  # (B, S)
+    volume: FloatArray  # (B, S) auctions on an average day
+    traffic: FloatArray  # (H, B) hour's traffic in units of an average day, with its noise
+    log_price: FloatArray  # (H, B, S)
+    conversion_rate: FloatArray  # (H, B, S)
+
+    def hour(self, t: int) -> Hour:
+        """The state of auctions in hour t."""
+        return Hour(
+            volume=self.volume * self.traffic[t][:, None],
+            log_price=self.log_price[t],
+            log_sd=self.landscape.log_sd,
+            ctr=self.ctr,
+            conversion_rate=self.conversion_rate[t],
+            order_value=self.landscape.order_value,
+            order_value_shape=self.landscape.order_value_shape,
+        )
+
+
+def draw_hidden(rng: np.random.Generator, market: Landscape, flights: int) -> Hidden:
+    """Draw the truth of `flights` flights around the calibrated market.
+
+    Rates and volumes: lognormal with mean 1 around the calibration. Price level: AR(1) over hours, starting from the
+    calibrated level. Conversion rates drift as a random walk. Traffic: shape of the week x noise per day x per hour.
+    """
+    per_channel = (flights, market.channels)
+    per_hour = (HOURS, *per_channel)
+    spread = market.budget_log_range
+    budget = market.budget * np.exp(rng.uniform(-spread, spread, flights))
+    conversion_rate = market.conversion_rate * _lognormal(rng, market.conversion_rate_log_sd, per_channel)
+    ctr = np.minimum(market.ctr * _lognormal(rng, market.ctr_log_sd, per_channel), MAX_CTR)
+    volume = market.volume * _lognormal(rng, market.volume_log_sd, per_channel)
+    drift = np.cumsum(market.conversion_rate_drift * rng.standard_normal(per_hour), axis=0)
+    by_day = np.repeat(
+        _lognormal(rng, market.day_log_sd, (HOURS // HOURS_PER_DAY, flights)), HOURS_PER_DAY, axis=0
+    )
+    by_hour = _lognormal(rng, market.hour_log_sd, (HOURS, flights))
+    return Hidden(
+        landscape=market,
+        budget=budget,
+        ctr=ctr,
+        volume=volume,
+        traffic=market.traffic[:, None] * by_day * by_hour,
+        log_price=market.log_price + _price_level(rng, market, per_hour),
+        conversion_rate=np.minimum(conversion_rate * np.exp(drift), MAX_CONVERSION_RATE),
+    )
+
+
+def _lognormal(rng: np.random.Generator, log_sd: float, shape: tuple[int, ...]) -> FloatArray:
+    return np.exp(log_sd * rng.standard_normal(shape) - log_sd**2 / 2.0)
+
+
+def _price_level(rng: np.random.Generator, market: Landscape, shape: tuple[int, ...]) -> FloatArray:
+    rho = market.price_autocorrelation
+    innovations = market.price_log_sd * np.sqrt(1.0 - rho**2) * rng.standard_normal(shape)
+    level: FloatArray = lfilter([1.0], [1.0, -rho], innovations, axis=0)
+    return level
