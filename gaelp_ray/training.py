@@ -16,7 +16,7 @@ import numpy as np
 from gaelp_ray.agents import Agent, make_agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import Market, load_market
-from gaelp_ray.records import Evaluation, FlightTotals, Interval, Rollout
+from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, Interval, Rollout
 from gaelp_ray.simulator import AdCampaignVectorEnv
 
 EVALUATION_BATCH = 256
@@ -101,21 +101,26 @@ def evaluate(
     `seeds` names the flights: the same ones bring every agent the same hidden markets (common random numbers), which
     is what makes paired comparisons sharp. Use a Stream as the second entry.
     """
-    totals = FlightTotals.concatenate(list(fly_batches(agent, market, episodes, seeds)))
-    return summarise(totals, confidence)
+    parts = [fly_batch(agent, market, flights, [*seeds, n]) for n, flights in batches(episodes)]
+    return summarise(FlightTotals.concatenate(parts), confidence)
 
 
-def fly_batches(agent: Agent, market: Market, episodes: int, seeds: Sequence[int]) -> Iterator[FlightTotals]:
-    """The flights of an evaluation, batch by batch, so that a caller can show progress."""
-    for number, start in enumerate(range(0, episodes, EVALUATION_BATCH)):
-        env = AdCampaignVectorEnv(min(EVALUATION_BATCH, episodes - start), market)
-        obs, _ = env.reset(seed=flight_seed([*seeds, number]))
-        agent.begin(env.num_envs, np.random.default_rng([*seeds, number]))
-        finished = False
-        while not finished:
-            obs, _, terminated, truncated, _ = env.step(agent.act(obs))
-            finished = bool((terminated | truncated).all())
-        yield env.totals()
+def batches(episodes: int) -> list[tuple[int, int]]:
+    """(number, flights) of each numpy batch that an evaluation is flown in."""
+    starts = range(0, episodes, EVALUATION_BATCH)
+    return [(number, min(EVALUATION_BATCH, episodes - start)) for number, start in enumerate(starts)]
+
+
+def fly_batch(agent: Agent, market: Market, flights: int, seeds: Sequence[int]) -> FlightTotals:
+    """One numpy batch of fresh flights without exploration, determined by `seeds`."""
+    env = AdCampaignVectorEnv(flights, market)
+    obs, _ = env.reset(seed=flight_seed(seeds))
+    agent.begin(flights, np.random.default_rng(seeds))
+    finished = False
+    while not finished:
+        obs, _, terminated, truncated, _ = env.step(agent.act(obs))
+        finished = bool((terminated | truncated).all())
+    return env.totals()
 
 
 def flight_seed(entropy: Sequence[int]) -> int:
@@ -123,7 +128,9 @@ def flight_seed(entropy: Sequence[int]) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
-def summarise(totals: FlightTotals, confidence: float) -> Evaluation:
+def summarise(
+    totals: FlightTotals, confidence: float, min_delivery: float = MIN_DELIVERY
+) -> Evaluation:
     """Pooled metrics of flights, with a percentile bootstrap interval for pooled ROAS (flights are resampled)."""
     rng = np.random.default_rng(Stream.BOOTSTRAP)
     flights = len(totals)
@@ -132,4 +139,4 @@ def summarise(totals: FlightTotals, confidence: float) -> Evaluation:
     samples = np.divide(counts @ totals.revenue, cost, out=np.full_like(cost, np.nan), where=cost > 0)
     tail = (1.0 - confidence) / 2.0
     low, high = np.nanquantile(samples, [tail, 1.0 - tail]) if np.isfinite(samples).any() else (np.nan, np.nan)
-    return Evaluation(totals.pooled(), Interval(float(low), float(high)), confidence, totals)
+    return Evaluation(totals.pooled(min_delivery), Interval(float(low), float(high)), confidence, totals)

@@ -1,0 +1,140 @@
+"""An agent in a folder: model.npz (arrays) and model.json (everything else), never pickle.
+
+model.json holds the configuration, the whole market the agent was trained for, its metrics, and the SHA-256 of
+model.npz, so that a folder can be used on any machine and a damaged one is noticed. Start at save_model().
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaelp_ray.agents import Agent, make_agent
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.errors import ConfigError, MarketError, ModelError
+from gaelp_ray.market import Market
+from gaelp_ray.market.market import market_from
+
+FORMAT = 1
+ARRAYS, DESCRIPTION = "model.npz", "model.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained agent with what it needs to fly again."""
+
+    agent: Agent
+    config: GAELPExperimentConfig
+    market: Market
+    about: Mapping[str, Any]  # metrics, origin and whatever else was saved with it
+
+    def require_market(self, market: Market) -> None:
+        """Raises ModelError unless the agent was trained for exactly this market (same numbers, same sources)."""
+        if market.hash != self.market.hash:
+            raise ModelError(
+                f"the model was trained for the market {self.market.name!r} ({self.market.hash[:12]}), not for "
+                f"{market.name!r} ({market.hash[:12]}): leave --market out, or train a model for that market"
+            )
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Write an agent to a folder; model.json comes last and whole, so that a torn folder is noticed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **model.agent.state_dict())  # type: ignore[arg-type]  # keywords are array names
+    (folder / ARRAYS).write_bytes(buffer.getvalue())
+    description = {
+        "format": FORMAT,
+        "agent_type": model.config.agent_type,
+        "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        "config": model.config.to_dict(),
+        "market_hash": model.market.hash,
+        "market": model.market.model_dump(mode="json"),
+        "about": dict(model.about),
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+def load_model(folder: Path) -> Model:
+    """Read an agent back. Raises ModelError: no model there, damaged, of a newer format, or inconsistent."""
+    description = _read_description(folder)
+    arrays = _read_arrays(folder, description["sha256"])
+    try:
+        config = GAELPExperimentConfig(**description["config"])
+        market = market_from(description["market"], f"{folder / DESCRIPTION}: market")
+        agent = make_agent(config, market.landscape)
+        agent.load_state_dict(arrays)
+    except (ConfigError, MarketError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder}: the model does not fit its description: {error}. Fetch it again."
+        ) from None
+    if market.hash != description["market_hash"]:
+        raise ModelError(f"{folder / DESCRIPTION}: the market in it was changed after saving. Fetch the model again.")
+    return Model(agent, config, market, description.get("about", {}))
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ModelError(f"no model in {folder}: {DESCRIPTION} is missing. Fetch one with `gaelp-ray best SWEEP -o DIR`.")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"format", "sha256", "config", "market", "market_hash"} - set(description)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error}). Fetch the model again.") from None
+    if missing:
+        raise ModelError(f"{path} is damaged ({', '.join(sorted(missing))} missing). Fetch the model again.")
+    if description["format"] != FORMAT:
+        raise ModelError(
+            f"{path} has format {description['format']}, this version reads format {FORMAT}: upgrade gaelp_ray"
+        )
+    return dict(description)
+
+
+def _read_arrays(folder: Path, expected: str) -> dict[str, Any]:
+    path = folder / ARRAYS
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}. Fetch the model again.") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ModelError(
+            f"{path} is damaged: its SHA-256 is {found[:12]}…, {DESCRIPTION} says {expected[:12]}…. "
+            "Fetch the model again."
+        )
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            return dict(stored)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} holds no plain arrays ({error}). Fetch the model again.") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one piece: a reader sees the old file or the new one. NaN becomes null, as JSON has no NaN."""
+    text = json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(text + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def plain(content: Any) -> Any:
+    """Content with numpy scalars as Python numbers and NaN or infinities as None, for strict JSON."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    if isinstance(content, np.generic):
+        content = content.item()
+    if isinstance(content, float) and not np.isfinite(content):
+        return None
+    return content

@@ -1,0 +1,1 @@
+"""Ray Tune sweeps: file -> plan -> search -> final stage -> published winner. Start at pipeline.run_sweep."""

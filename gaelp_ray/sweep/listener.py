@@ -1,0 +1,26 @@
+"""Who wants to know how a sweep is doing. The pipeline tells; the command line draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class SweepListener(Protocol):
+    """Is told every change; must not block and cannot change anything."""
+
+    def trial_changed(self, trial: str, state: str, result: Mapping[str, Any]) -> None:
+        """A trial is now `running`, `completed` or `failed`; `result` is its last report, empty before the first."""
+
+    def stage(self, text: str, done: int, total: int) -> None:
+        """What the sweep is working on besides trials, and how far it is."""
+
+
+class Silence:
+    """Nobody wants to know."""
+
+    def trial_changed(self, trial: str, state: str, result: Mapping[str, Any]) -> None:
+        """Ignored."""
+
+    def stage(self, text: str, done: int, total: int) -> None:
+        """Ignored."""

@@ -1,0 +1,166 @@
+"""A sweep from file to published winner: plan, search, re-fly, select, publish. Start at run_sweep()."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaelp_ray.checkpoint import Model, load_model, save_model
+from gaelp_ray.records import Candidate, Selection, TrialResult
+from gaelp_ray.sweep import summary
+from gaelp_ray.sweep.listener import Silence, SweepListener
+from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
+from gaelp_ray.sweep.provenance import provenance
+from gaelp_ray.sweep.reflight import Arm, fly_arms
+from gaelp_ray.sweep.runner import SharedSettings, search
+from gaelp_ray.sweep.selection import finalists, select
+from gaelp_ray.sweep.session import ray_session, session_cpus
+from gaelp_ray.sweep.store import SweepFolder
+from gaelp_ray.tracking.artifacts import ModelArtifact, Publication, publish_selection
+from gaelp_ray.tracking.modes import TrackingMode, choose_mode, environment
+from gaelp_ray.tracking.runs import RunIdentity
+from gaelp_ray.training import Stream, market_of, summarise
+
+REFERENCE = "BayesDual (reference)"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a sweep took, and how well it used the machine."""
+
+    cpus: float
+    search_seconds: float
+    select_seconds: float
+    trial_cpu_seconds: float
+
+    @property
+    def utilisation(self) -> float:
+        """CPU seconds of the trials / (cores x wall seconds of the search)."""
+        return self.trial_cpu_seconds / (self.cpus * self.search_seconds)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep leaves behind."""
+
+    folder: SweepFolder
+    trials: tuple[TrialResult, ...]
+    selection: Selection
+    publication: Publication
+    tracking: TrackingMode
+    timing: Timing
+
+
+def run_sweep(
+    path: str | Path,
+    overwrite: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    listener: SweepListener | None = None,
+) -> SweepResult:
+    """Run a sweep file from start to end.
+
+    Args:
+        path: the sweep file.
+        overwrite: replace a sweep of the same name.
+        overrides: keys of the file's top level to replace, such as `name` or `storage`.
+        listener: is told of every change.
+
+    Raises InputError before anything starts if the file, the storage or the tracking mode is wrong. A sweep without
+    an eligible winner is no error: see `SweepResult.selection`.
+    """
+    listener = listener or Silence()
+    plan = plan_sweep(Path(path), overrides)
+    tracking = choose_mode(plan.spec.tracking.mode)
+    folder = SweepFolder.create(Path(plan.spec.storage), plan.spec.name, overwrite)
+    origin = provenance(plan, vars(tracking))
+    folder.write_start(plan.as_file(), origin)
+    variables = environment(tracking, folder.path)
+    os.environ.update(variables)
+    settings = SharedSettings.of(plan, origin["id"], tracking.mode)
+    with ray_session(variables):
+        cpus, started = session_cpus(), time.monotonic()
+        trials = search(plan, settings, folder.path, listener)
+        searched = time.monotonic()
+        selection = _final_stage(plan, trials, listener)
+    cpu = sum(trial.cpu_seconds for trial in trials)
+    timing = Timing(cpus, searched - started, time.monotonic() - searched, cpu)
+    _write_winner(plan, folder, selection)
+    board = summary.rows(selection, trials, plan.spec.metric.name)
+    publication = _publish(plan, settings, folder, selection, board)
+    folder.write_end(summary.selection_record(plan, selection, board, publication), board)
+    return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
+
+
+def _final_stage(plan: SweepPlan, trials: list[TrialResult], listener: SweepListener) -> Selection:
+    """Re-fly the best trials, the control arm and the reference line on common fresh flights, and decide."""
+    spec = plan.spec
+    chosen = finalists(trials, spec.metric.name, plan.goal, spec.select.top_k)
+    if not chosen:
+        return select([], spec.select.min_delivery, spec.select.confidence)
+    market = plan.market
+    arms = [Arm.from_checkpoint(trial.trial, Path(trial.checkpoint or ""), market) for trial in chosen]
+    arms.append(Arm.reference(REFERENCE, market))
+    flights = fly_arms(arms, spec.select.episodes, [spec.seed, Stream.SELECTION], listener)
+    evaluations = {
+        label: summarise(totals, spec.select.confidence, spec.select.min_delivery)
+        for label, totals in flights.items()
+    }
+    candidates = [
+        Candidate(t.trial, "default" if t.is_default else "candidate", evaluations[t.trial], t) for t in chosen
+    ]
+    candidates.append(Candidate(REFERENCE, "reference", evaluations[REFERENCE]))
+    return select(candidates, spec.select.min_delivery, spec.select.confidence)
+
+
+def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection) -> None:
+    """The winner's model into best/: the weights that flew the final stage, with the numbers they earned."""
+    winner = selection.winner
+    if winner is None or winner.trial is None:
+        return
+    model = load_model(Path(winner.trial.checkpoint or ""))
+    about = {
+        "sweep": plan.spec.name,
+        "trial": winner.label,
+        "params": dict(winner.trial.params),
+        "evaluation": winner.evaluation.as_dict(),
+        "flights": {"episodes": plan.spec.select.episodes, "seed": plan.spec.seed, "stream": "selection"},
+        "decision": selection.reason,
+    }
+    scratch = folder.path / ".best"
+    save_model(scratch, Model(model.agent, model.config, model.market, about))
+    (scratch / "card.md").write_text(summary.card(plan, winner, selection.reason), encoding="utf-8")
+    shutil.rmtree(folder.best, ignore_errors=True)
+    scratch.rename(folder.best)
+
+
+def _publish(
+    plan: SweepPlan,
+    settings: SharedSettings,
+    folder: SweepFolder,
+    selection: Selection,
+    board: Sequence[Mapping[str, Any]],
+) -> Publication:
+    """The `select` run, with the leaderboard and the model artifact."""
+    name = plan.spec.name
+    identity = RunIdentity(
+        id=f"{name}-select-{settings.sweep_id}",
+        name=f"{name}-select",
+        project=settings.project,
+        entity=settings.entity,
+        group=settings.group,
+        job_type="select",
+        mode=settings.mode,
+        tags=settings.tags,
+    )
+    artifact = None
+    if selection.winner:
+        metadata = summary.winner_record(selection.winner) | {"market": plan.market.name}
+        artifact = ModelArtifact(f"{name}-best", folder.best, ("best", name), metadata)
+    return publish_selection(
+        identity, plan.as_file(), summary.run_summary(selection), summary.table(board), artifact
+    )

@@ -1,0 +1,170 @@
+"""What a sweep will run: every trial with its whole configuration, checked before anything starts.
+
+plan_sweep() binds a sweep file's names to the fields of a trial, tries every value that the file can produce, and
+lays out the trials. It starts nothing and needs no Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gaelp_ray.agents import agent_types
+from gaelp_ray.config import FIELD_NAMES, SECTIONS, GAELPExperimentConfig, nest
+from gaelp_ray.errors import ConfigError, GaelpError, MarketError, did_you_mean
+from gaelp_ray.market import Market, load_market
+from gaelp_ray.market.landscape import HOURS
+from gaelp_ray.records import METRIC_NAMES
+from gaelp_ray.sweep.document import Document, Problem, read_document
+from gaelp_ray.sweep.space import configurations, levels
+from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec, parse, unused_keys
+from gaelp_ray.training import market_of
+
+HIGHER_IS_BETTER = frozenset({"roas", "delivered_roas", "optimality", "revenue", "expected_revenue"})
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One trial before it runs."""
+
+    name: str
+    params: Mapping[str, Any]  # sampled values; empty for the control arm
+    config: GAELPExperimentConfig
+    is_default: bool = False
+
+    @property
+    def env_steps(self) -> int:
+        """Simulated hours that the trial will train for."""
+        return self.config.iterations * self.config.batch_size * HOURS
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A validated sweep: its file as an object, its trials in order, and what the file says in vain."""
+
+    spec: SweepSpec
+    trials: tuple[TrialPlan, ...]
+    unused: tuple[str, ...] = ()
+
+    @cached_property
+    def market(self) -> Market:
+        """The market that every arm is judged in: that of the fixed trial fields."""
+        return market_of(GAELPExperimentConfig(**nest(self.spec.trial)))
+
+    def as_file(self) -> dict[str, Any]:
+        """The sweep file as it runs, with every default written out."""
+        return self.spec.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def goal(self) -> str:
+        """`maximize` or `minimize`, W&B's default where the file says nothing."""
+        return self.spec.metric.goal or "minimize"
+
+
+def plan_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepPlan:
+    """Read and check a sweep file; `overrides` replaces keys of its top level (name, storage).
+
+    Raises SweepFileError with every problem found, each with its line, column and remedy.
+    """
+    document = read_document(path)
+    if overrides:
+        document = Document(document.where, {**document.data, **overrides}, document.marks)
+    spec, problems = parse(document)
+    if spec:
+        problems += list(_problems(spec))
+    if problems or spec is None:
+        raise document.complain(problems)
+    return SweepPlan(spec, tuple(_trials(spec)), tuple(unused_keys(document)))
+
+
+def _trials(spec: SweepSpec) -> Iterator[TrialPlan]:
+    # Every configuration trains on the same flights and starts: differences between trials are their parameters'.
+    base = GAELPExperimentConfig(**nest({"seed": spec.seed, **spec.trial}))
+    if base.market.endswith((".yaml", ".yml")):  # workers have another working directory
+        base = base.replace({"market": str(Path(base.market).resolve())})
+    if spec.select.include_default:
+        yield TrialPlan(f"{spec.name}-default", {}, base, is_default=True)
+    sampled = configurations(spec)
+    digits = max(2, len(str(len(sampled) - 1)))
+    for number, params in enumerate(sampled):
+        yield TrialPlan(f"{spec.name}-{number:0{digits}d}", params, base.replace(params))
+
+
+def _problems(spec: SweepSpec) -> Iterator[Problem]:
+    yield from _metric_problems(spec)
+    yield from _trial_problems(spec)
+    for name, parameter in spec.parameters.items():
+        yield from _parameter_problems(name, parameter, spec)
+    if "://" in spec.storage:
+        yield Problem(("storage",), f"{spec.storage!r}: only local folders for now, such as ./results")
+
+
+def _metric_problems(spec: SweepSpec) -> Iterator[Problem]:
+    name, goal = spec.metric.name, spec.metric.goal
+    if name not in METRIC_NAMES:
+        yield Problem(("metric", "name"), f"unknown metric {name!r}. {did_you_mean(name, METRIC_NAMES)}")
+    elif name in HIGHER_IS_BETTER and goal != "maximize":
+        why = "minimize" if goal else "no goal, and W&B's default is minimize"
+        yield Problem(("metric", "goal"), f"{why}: that would select the worst {name}. Write `goal: maximize`")
+
+
+def _trial_problems(spec: SweepSpec) -> Iterator[Problem]:
+    known = [*FIELD_NAMES, *SECTIONS]
+    for key in spec.trial:
+        if key not in known:
+            yield Problem(("trial", key), f"unknown field. {did_you_mean(key, known)}")
+        else:
+            yield from _value_problems(("trial", key), {key: spec.trial[key]})
+
+
+def _parameter_problems(name: str, parameter: ParameterSpec, spec: SweepSpec) -> Iterator[Problem]:
+    here = ("parameters", name)
+    if name not in FIELD_NAMES:
+        yield Problem(here, f"unknown parameter. {did_you_mean(name, FIELD_NAMES)}")
+        return
+    if name in ("market", "seed"):
+        yield Problem(here, f"every trial of a sweep has the same {name}: put it under `trial`")
+        return
+    if spec.method == "grid":
+        try:
+            levels(parameter)
+        except ValueError as error:
+            yield Problem(here, str(error))
+            return
+    for key, value in _extremes(parameter):
+        yield from _value_problems((*here, *key), {name: value})
+
+
+def _extremes(parameter: ParameterSpec) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Where and what: values that together stand for everything the parameter can produce."""
+    if parameter.kind == "constant":
+        yield ("value",), parameter.value
+    elif parameter.kind == "categorical":
+        for number, value in enumerate(parameter.values or ()):
+            yield ("values", number), value
+    else:
+        as_drawn = int if parameter.kind == "int_uniform" else float
+        yield ("min",), as_drawn(parameter.min)
+        yield ("max",), as_drawn(parameter.max)
+
+
+def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Whether a trial could be made with these values on top of the defaults."""
+    try:
+        config = GAELPExperimentConfig(**nest(values))
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            yield Problem(path, line)
+        return
+    if "agent_type" in values and config.agent_type not in agent_types():
+        yield Problem(path, f"unknown agent {config.agent_type!r}. {did_you_mean(config.agent_type, agent_types())}")
+    if "market" in values:
+        try:
+            load_market(config.market)
+        except MarketError as error:
+            for line in str(error).splitlines():
+                yield Problem(path, line)
+

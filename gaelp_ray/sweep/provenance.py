@@ -1,0 +1,51 @@
+"""Where a sweep's numbers come from: code, packages, market, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from gaelp_ray.sweep.plan import SweepPlan
+
+PACKAGES = ("gaelp_ray", "ray", "wandb", "numpy", "scipy", "gymnasium", "pydantic")
+
+
+def provenance(plan: SweepPlan, tracking: Mapping[str, str]) -> dict[str, Any]:
+    """Everything needed to say later why a number came out as it did."""
+    return {
+        "id": uuid.uuid4().hex[:8],
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seed": plan.spec.seed,
+        "git": _git(),
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "market": {"name": plan.market.name, "hash": plan.market.hash},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "nodes": [{"host": platform.node(), "cpus": psutil.cpu_count()}],
+        "tracking": dict(tracking),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of this package's checkout and whether it was changed; None where it was installed without one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _run_git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_run_git(root, "status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _run_git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,86 @@
+"""The final stage's flights: every arm on the same fresh flights, in parallel through Ray.
+
+An arm is a trained agent. Its flights are cut into batches that workers fly independently; which worker flew which
+batch changes nothing, because a batch is determined by its seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from gaelp_ray.agents import Agent, make_agent, reference_bidder
+from gaelp_ray.checkpoint import load_model
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.market.market import Market, market_from
+from gaelp_ray.records import FlightTotals
+from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.training import batches, fly_batch
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An agent to be flown, as plain values that travel to any worker."""
+
+    label: str
+    market: Mapping[str, Any]  # that is flown, the same for all arms
+    config: Mapping[str, Any] | None = None  # None: the reference bidder
+    beliefs: Mapping[str, Any] | None = None  # the market that the agent was trained for
+    state: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_checkpoint(cls, label: str, folder: Path, market: Market) -> Arm:
+        """The agent that a trial left behind."""
+        model = load_model(folder)
+        return cls(
+            label,
+            market.model_dump(mode="json"),
+            model.config.to_dict(),
+            model.market.model_dump(mode="json"),
+            model.agent.state_dict(),
+        )
+
+    @classmethod
+    def reference(cls, label: str, market: Market) -> Arm:
+        """BayesDual with its default constants."""
+        return cls(label, market.model_dump(mode="json"))
+
+    def agent(self) -> Agent:
+        """The agent, made anew."""
+        if self.config is None:
+            return reference_bidder(market_from(self.market, self.label).landscape)
+        agent = make_agent(
+            GAELPExperimentConfig(**self.config), market_from(self.beliefs, self.label).landscape
+        )
+        agent.load_state_dict(self.state or {})
+        return agent
+
+
+def fly_arms(
+    arms: Sequence[Arm], episodes: int, seeds: Sequence[int], listener: SweepListener
+) -> dict[str, FlightTotals]:
+    """Flights of every arm by label, each (episodes,), the same flights in the same order for all of them."""
+    pending: dict[Any, tuple[str, int]] = {}
+    for arm in arms:
+        shared = ray.put(arm)
+        for number, flights in batches(episodes):
+            pending[_fly.remote(shared, flights, [*seeds, number])] = (arm.label, number)
+    total = len(pending)
+    flown: dict[tuple[str, int], FlightTotals] = {}
+    while pending:
+        listener.stage("re-flying the best", len(flown), total)
+        ready, _ = ray.wait(list(pending), num_returns=1)
+        for reference in ready:
+            flown[pending.pop(reference)] = ray.get(reference)
+    listener.stage("re-flying the best", total, total)
+    numbers = [number for number, _ in batches(episodes)]
+    return {arm.label: FlightTotals.concatenate([flown[arm.label, n] for n in numbers]) for arm in arms}
+
+
+@ray.remote(num_cpus=1)
+def _fly(arm: Arm, flights: int, seeds: Sequence[int]) -> FlightTotals:
+    return fly_batch(arm.agent(), market_from(arm.market, arm.label), flights, seeds)

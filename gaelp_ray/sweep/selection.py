@@ -1,0 +1,120 @@
+"""Who wins the final stage, and how sure that is. Pure functions over our own records.
+
+Every arm has flown the same fresh flights. The winner has the best pooled ROAS among the arms that deliver the budget;
+it is compared with the control arm (the default configuration) and with the reference line (BayesDual with its default
+constants) by a paired bootstrap: flights are resampled once and both arms' ROAS recomputed on the same resample, so
+that what the flights have in common cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gaelp_ray.records import (
+    Candidate,
+    Comparison,
+    FlightTotals,
+    FloatArray,
+    Interval,
+    Selection,
+    TrialResult,
+    TrialStatus,
+)
+from gaelp_ray.sweep.space import canonical
+
+RESAMPLES = 4000
+
+
+def finalists(results: Sequence[TrialResult], metric: str, goal: str, top_k: int) -> list[TrialResult]:
+    """The trials that the final stage re-flies: the best top_k by search score, and the control arm.
+
+    Trials that failed, or whose score is not a finite number, never take part; a configuration counts once.
+    """
+    sign = -1.0 if goal == "maximize" else 1.0
+    eligible = [r for r in results if r.status is TrialStatus.COMPLETED and math.isfinite(r.score(metric))]
+    ranked = sorted((r for r in eligible if not r.is_default), key=lambda r: sign * r.score(metric))
+    distinct = {canonical(dict(r.config)): r for r in reversed(ranked)}
+    best = [r for r in ranked if distinct[canonical(dict(r.config))] is r][:top_k]
+    return best + [r for r in eligible if r.is_default]
+
+
+def select(candidates: Iterable[Candidate], min_delivery: float, confidence: float) -> Selection:
+    """Rank the arms, name the winner, and compare it with the control arm and the reference line."""
+    arms = sorted(candidates, key=lambda c: -_sortable(c.evaluation.metrics.roas))
+    ineligible = {c.label: reason for c in arms if (reason := _why_not(c, min_delivery))}
+    ranking = tuple(sorted(arms, key=lambda c: c.label in ineligible and c.role != "reference"))
+    winner = next((c for c in arms if c.label not in ineligible and c.role != "reference"), None)
+    if winner is None:
+        return Selection(ranking, ineligible, None, _nobody(arms, ineligible))
+    default = next((c for c in arms if c.role == "default"), None)
+    reference = next((c for c in arms if c.role == "reference"), None)
+    versus_default = _against(winner, default, confidence)
+    versus_reference = _against(winner, reference, confidence)
+    reason = _sentence(winner, versus_default, versus_reference)
+    return Selection(ranking, ineligible, winner, reason, versus_default, versus_reference)
+
+
+def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
+    """ROAS of a minus ROAS of b on the same flights, with a paired percentile bootstrap interval.
+
+    Raises ValueError if the flights are not the same: the budgets of common flights are equal.
+    """
+    if not np.array_equal(a.budget, b.budget):
+        raise ValueError("the two arms did not fly the same flights")
+    n = len(a)
+    rng = np.random.default_rng(n)
+    counts = rng.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES).astype(np.float64)
+    samples = _roas(counts, a) - _roas(counts, b)
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(samples, [tail, 1.0 - tail])
+    return Comparison(a.pooled().roas - b.pooled().roas, Interval(float(low), float(high)))
+
+
+def _roas(counts: FloatArray, flights: FlightTotals) -> FloatArray:
+    return (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
+
+
+def _sortable(roas: float) -> float:
+    return roas if math.isfinite(roas) else -math.inf
+
+
+def _why_not(arm: Candidate, min_delivery: float) -> str:
+    """Empty where an arm may win."""
+    metrics = arm.evaluation.metrics
+    if not math.isfinite(metrics.roas):
+        return "spent nothing, so that its ROAS is undefined"
+    if metrics.delivery < min_delivery:
+        return f"delivers {metrics.delivery:.1%} of the budget, below min_delivery {min_delivery:.0%}"
+    return ""
+
+
+def _nobody(arms: Sequence[Candidate], ineligible: dict[str, str]) -> str:
+    reasons = [f"{c.label} {ineligible[c.label]}" for c in arms if c.label in ineligible]
+    return f"no eligible trial: {'; '.join(reasons) or 'none completed'}"
+
+
+def _against(winner: Candidate, other: Candidate | None, confidence: float) -> Comparison | None:
+    if other is None or other is winner:
+        return None
+    return compare(winner.evaluation.totals, other.evaluation.totals, confidence)
+
+
+def _sentence(winner: Candidate, default: Comparison | None, reference: Comparison | None) -> str:
+    parts = [f"{winner.label} has the best ROAS among the arms that deliver the budget"]
+    if winner.role == "default":
+        parts.append("it is the default configuration: the sweep found nothing better")
+    if default:
+        parts.append(_versus("the default configuration", default))
+    if reference:
+        parts.append(_versus("BayesDual with its default constants", reference))
+    return "; ".join(parts)
+
+
+def _versus(name: str, comparison: Comparison) -> str:
+    difference = f"{comparison.difference:+.3f} [{comparison.interval.low:+.3f}, {comparison.interval.high:+.3f}]"
+    if comparison.verdict == "tie":
+        return f"a tie with {name} ({difference})"
+    return f"{comparison.verdict} {name} ({difference})"

@@ -1,0 +1,80 @@
+"""Whether a sweep's W&B runs go online, and the environment that every process of it needs for that."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import wandb
+
+from gaelp_ray.errors import InputError
+
+Mode = Literal["online", "offline", "disabled"]
+PROBE_SECONDS = 3.0
+NO_KEY = "no W&B key is set (WANDB_API_KEY or `wandb login`)"
+
+
+@dataclass(frozen=True)
+class TrackingMode:
+    """What was chosen, and why, in a person's words."""
+
+    mode: Mode
+    why: str
+
+
+def choose_mode(wanted: str) -> TrackingMode:
+    """Resolve `auto | online | offline | disabled`; auto never fails and never asks.
+
+    auto goes online only with a key and an answering server. Raises InputError when `online` was asked for and
+    cannot be had.
+    """
+    by_environment = os.environ.get("WANDB_MODE")
+    if wanted == "auto" and by_environment in ("offline", "disabled"):
+        return TrackingMode("offline" if by_environment == "offline" else "disabled", "WANDB_MODE says so")
+    if wanted in ("offline", "disabled"):
+        return TrackingMode("offline" if wanted == "offline" else "disabled", "as the sweep file says")
+    settings = wandb.setup(wandb.Settings(silent=True)).settings
+    missing = _what_online_lacks(settings)
+    if not missing:
+        return TrackingMode("online", f"a key is set and {settings.base_url} answers")
+    if wanted == "online":
+        raise InputError(f"tracking.mode: online is not possible: {missing}. Mend that, or use auto or offline")
+    return TrackingMode("offline", missing)
+
+
+def _what_online_lacks(settings: wandb.Settings) -> str:
+    """Empty where a key is set and the server answers; else what is missing."""
+    try:
+        urllib.request.urlopen(settings.base_url, timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        pass  # any answer is a server's
+    except (OSError, ValueError) as error:
+        unreachable = f"{settings.base_url} does not answer ({getattr(error, 'reason', error)})"
+        return unreachable if settings.api_key else f"{NO_KEY}, and {unreachable}"
+    has_key = settings.api_key or wandb.login(prompt=False, verify=False)
+    return "" if has_key else NO_KEY
+
+
+def environment(mode: TrackingMode, folder: Path) -> dict[str, str]:
+    """Variables for the driver and every worker: all that W&B writes lies below `folder`/wandb.
+
+    WANDB_MODE has to be in the environment, because Ray's setup_wandb looks there before it asks for a key.
+    """
+    home = folder / "wandb"
+    return {
+        "WANDB_MODE": mode.mode,
+        "WANDB_DIR": str(folder),
+        "WANDB_DATA_DIR": str(home / "data"),
+        "WANDB_CACHE_DIR": str(home / "cache"),
+        "WANDB_CONFIG_DIR": str(home / "config"),
+        "WANDB_SILENT": "true",
+        "WANDB_CONSOLE": "off",
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_HTTP_TIMEOUT": "5",
+        "WANDB_INIT_TIMEOUT": "15",
+        "WANDB_FINISH_TIMEOUT": "30",
+    }

@@ -1,0 +1,169 @@
+"""Metrics are ratios of pooled sums; nothing unmeasured becomes a number."""
+
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+
+from gaelp_ray.records import (
+    METRIC_NAMES,
+    RATIOS,
+    Comparison,
+    EpisodeMetrics,
+    Evaluation,
+    FlightTotals,
+    Interval,
+    TrialResult,
+    TrialStatus,
+)
+
+# A spends 100 at ROAS 3; B spends 10 at ROAS 10. Pooled: 400 / 110; the mean of ratios would be 6.5.
+TWO_FLIGHTS = FlightTotals(
+    steps=168,
+    impressions=np.array([1000.0, 600.0]),
+    clicks=np.array([50.0, 14.0]),
+    cost=np.array([100.0, 10.0]),
+    conversions=np.array([4.0, 1.0]),
+    revenue=np.array([300.0, 100.0]),
+    budget=np.array([100.0, 100.0]),
+    expected_revenue=np.array([310.0, 90.0]),
+    oracle_revenue=np.array([400.0, 400.0]),
+)
+POOLED = TWO_FLIGHTS.pooled()
+NOTHING = EpisodeMetrics(1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        ("roas", 400 / 110),
+        ("delivery", 110 / 200),
+        ("delivered_roas", 400 / 180),
+        ("ctr", 64 / 1600),
+        ("conversion_rate", 5 / 64),
+        ("cpc", 110 / 64),
+        ("cpa", 110 / 5),
+        ("optimality", 400 / 800),
+    ],
+)
+def test_ratios_are_taken_after_pooling(name, by_hand):
+    assert getattr(POOLED, name) == pytest.approx(by_hand)
+
+
+def test_pooling_counts_flights_and_hours():
+    assert (POOLED.flights, POOLED.steps) == (2, 336)
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_unmeasured_ratio_is_nan(name):
+    assert math.isnan(getattr(NOTHING, name))
+
+
+def test_flight_that_spent_nothing_does_not_change_pooled_roas():
+    idle = replace(POOLED, flights=3, budget=POOLED.budget + 100.0)
+    assert idle.roas == POOLED.roas
+
+
+def test_underspending_cannot_win_delivered_roas():
+    hack = replace(NOTHING, cost=1.0, revenue=50.0, budget=100.0)
+    honest = replace(NOTHING, cost=95.0, revenue=500.0, budget=100.0)
+    assert hack.roas > honest.roas
+    assert hack.delivered_roas == pytest.approx(50.0 / 90.0)
+    assert honest.delivered_roas == honest.roas
+
+
+def test_min_delivery_sets_the_share_that_counts_as_delivered():
+    assert TWO_FLIGHTS.pooled(min_delivery=0.55).delivered_roas == pytest.approx(POOLED.roas)
+    assert TWO_FLIGHTS.pooled(min_delivery=1.0).delivered_roas == pytest.approx(400 / 200)
+
+
+def test_concatenate_keeps_every_flight_in_order():
+    three = FlightTotals.concatenate([TWO_FLIGHTS, replace(TWO_FLIGHTS, cost=np.array([7.0, 8.0]))])
+    assert len(three) == 4
+    assert three.steps == 168
+    np.testing.assert_array_equal(three.cost, [100.0, 10.0, 7.0, 8.0])
+    np.testing.assert_array_equal(three.oracle_revenue, [400.0] * 4)
+
+
+def test_pooling_parts_and_pooling_all_agree():
+    both = FlightTotals.concatenate([TWO_FLIGHTS, TWO_FLIGHTS]).pooled()
+    assert both.roas == pytest.approx(POOLED.roas)
+    assert both.cost == 2 * POOLED.cost
+
+
+def test_as_dict_holds_every_metric_name():
+    assert tuple(POOLED.as_dict()) == METRIC_NAMES
+    assert POOLED.as_dict()["roas"] == POOLED.roas
+
+
+def test_logged_names_and_values():
+    assert POOLED.as_logged() == pytest.approx(
+        {
+            "performance/roas": 400 / 110,
+            "performance/delivered_roas": 400 / 180,
+            "performance/ctr": 0.04,
+            "performance/conversion_rate": 5 / 64,
+            "performance/avg_cpc": 110 / 64,
+            "performance/total_cost": 110.0,
+            "performance/total_revenue": 400.0,
+            "performance/profit": 290.0,
+            "efficiency/cost_per_conversion": 22.0,
+            "efficiency/revenue_per_step": 400 / 336,
+            "custom/impressions": 1600.0,
+            "custom/clicks": 64.0,
+            "custom/conversions": 5.0,
+            "custom/delivery": 0.55,
+            "custom/optimality": 0.5,
+        }
+    )
+
+
+def test_nothing_measured_is_logged_without_an_exception():
+    assert math.isnan(NOTHING.as_logged()["efficiency/revenue_per_step"])
+
+
+def test_records_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        POOLED.cost = 0.0
+
+
+@pytest.mark.parametrize(("value", "inside"), [(1.0, True), (2.0, True), (0.999, False), (2.001, False)])
+def test_interval_holds_its_ends(value, inside):
+    assert (value in Interval(1.0, 2.0)) is inside
+
+
+def test_interval_holds_no_nan():
+    assert math.nan not in Interval(-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "verdict"),
+    [
+        (Comparison(0.5, Interval(0.1, 0.9)), "above"),
+        (Comparison(0.5, Interval(-0.1, 1.1)), "tie"),
+        (Comparison(-0.5, Interval(-0.9, -0.1)), "below"),
+    ],
+)
+def test_verdict_needs_an_interval_without_zero(comparison, verdict):
+    assert comparison.verdict == verdict
+
+
+def test_evaluation_as_dict_adds_the_interval():
+    evaluation = Evaluation(POOLED, Interval(3.0, 4.0), 0.95, TWO_FLIGHTS)
+    added = {"roas_low": 3.0, "roas_high": 4.0, "confidence": 0.95}
+    assert evaluation.as_dict() == POOLED.as_dict() | added
+
+
+@pytest.mark.parametrize("metrics", [None, {}, {"roas": math.nan}])
+def test_trial_without_a_measurement_scores_nan(metrics):
+    assert math.isnan(TrialResult("t", TrialStatus.FAILED, {}, {}, metrics=metrics).score("roas"))
+
+
+def test_trial_scores_the_metric_asked_for():
+    result = TrialResult("t", TrialStatus.COMPLETED, {}, {}, metrics={"roas": 3.0, "delivery": 0.9})
+    assert result.score("delivery") == 0.9
+
+
+def test_trial_status_prints_as_its_value():
+    assert f"{TrialStatus.INTERRUPTED}" == "interrupted"
