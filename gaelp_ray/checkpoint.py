@@ -74,9 +74,7 @@ def load_model(folder: Path) -> Model:
         agent = make_agent(config, market.landscape)
         agent.load_state_dict(arrays)
     except (ConfigError, MarketError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{folder}: the model does not fit its description: {error}. Fetch it again."
-        ) from None
+        raise ModelError(f"{folder}: the model does not fit its description: {error}. Fetch it again.") from None
     if market.hash != description["market_hash"]:
         raise ModelError(f"{folder / DESCRIPTION}: the market in it was changed after saving. Fetch the model again.")
     return Model(agent, config, market, description.get("about", {}))
@@ -85,7 +83,9 @@ def load_model(folder: Path) -> Model:
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ModelError(f"no model in {folder}: {DESCRIPTION} is missing. Fetch one with `gaelp-ray best SWEEP -o DIR`.")
+        raise ModelError(
+            f"no model in {folder}: {DESCRIPTION} is missing. Fetch one with `gaelp-ray best SWEEP -o DIR`."
+        )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         missing = {"format", "sha256", "config", "market", "market_hash"} - set(description)

@@ -44,23 +44,38 @@ class DualConfig(_Section):
     """
 
     prior_strength: float = Field(
-        1.0, gt=0.0, le=100.0, description="weight of the calibrated conversion rate, times its exact Bayes weight"
+        1.0,
+        gt=0.0,
+        le=100.0,
+        description="weight of the calibrated conversion rate, times its exact Bayes weight",
     )
     volume_prior_strength: float = Field(
-        1.0, gt=0.0, le=100.0, description="weight of the calibrated click volume, times its exact Bayes weight"
+        1.0,
+        gt=0.0,
+        le=100.0,
+        description="weight of the calibrated click volume, times its exact Bayes weight",
     )
     optimism: float = Field(
         0.0, ge=-3.0, le=3.0, description="posterior standard deviations added to a channel's value, early on"
     )
     pacing_shade: float = Field(
-        0.0, ge=-2.0, le=2.0, description="log factor on lambda, fading with the time left: > 0 holds back early"
+        0.0,
+        ge=-2.0,
+        le=2.0,
+        description="log factor on lambda, fading with the time left: > 0 holds back early",
     )
     shade: float = Field(0.0, ge=-2.0, le=2.0, description="log factor on lambda in every hour")
     traffic_use: float = Field(
-        0.0, ge=0.0, le=2.0, description="exponent on today's traffic, relative to the flight's, for today's rest"
+        0.0,
+        ge=0.0,
+        le=2.0,
+        description="exponent on today's traffic, relative to the flight's, for today's rest",
     )
     forgetting: float = Field(
-        0.0, ge=0.0, le=0.5, description="share of clicks and conversions forgotten per hour, for drifting rates"
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="share of clicks and conversions forgotten per hour, for drifting rates",
     )
     price_tracking: float = Field(
         1.0, ge=0.0, le=1.5, description="weight of the price level seen in the last hour in the forecast"
@@ -72,7 +87,10 @@ class PPOConfig(_Section):
 
     reference: Reference = Field("BayesDual", description="bidder that the policy corrects")
     residual_scale: float = Field(
-        0.3, gt=0.0, le=5.0, description="largest correction, in log units of the bid; with reference none: 1 = all"
+        0.3,
+        gt=0.0,
+        le=5.0,
+        description="largest correction, in log units of the bid; with reference none: 1 = all",
     )
     clip_range: float = Field(0.2, gt=0.0, lt=1.0, description="clip of the probability ratio")
     epochs: int = Field(4, ge=1, le=50, description="passes over each batch of flights")

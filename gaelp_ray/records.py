@@ -137,9 +137,7 @@ class FlightTotals:
     def pooled(self, min_delivery: float = MIN_DELIVERY) -> EpisodeMetrics:
         """All flights as one: sums first, ratios after."""
         sums = {name: float(getattr(self, name).sum()) for name in PER_FLIGHT}
-        return EpisodeMetrics(
-            flights=len(self), steps=self.steps * len(self), min_delivery=min_delivery, **sums
-        )
+        return EpisodeMetrics(flights=len(self), steps=self.steps * len(self), min_delivery=min_delivery, **sums)
 
     @staticmethod
     def concatenate(parts: Sequence[FlightTotals]) -> FlightTotals:

@@ -58,14 +58,10 @@ def market_of(config: GAELPExperimentConfig) -> Market:
 def make_untrained(config: GAELPExperimentConfig) -> tuple[AdCampaignVectorEnv, Agent]:
     """The environment and the agent of a configuration."""
     market = market_of(config)
-    return AdCampaignVectorEnv(config.batch_size, market, config.reward_function), make_agent(
-        config, market.landscape
-    )
+    return AdCampaignVectorEnv(config.batch_size, market, config.reward_function), make_agent(config, market.landscape)
 
 
-def train(
-    env: AdCampaignVectorEnv, agent: Agent, config: GAELPExperimentConfig, done: int = 0
-) -> Iterator[Iteration]:
+def train(env: AdCampaignVectorEnv, agent: Agent, config: GAELPExperimentConfig, done: int = 0) -> Iterator[Iteration]:
     """Train through all iterations of `config`, from the first one not yet done."""
     for number in range(done + 1, config.iterations + 1):
         env_seed, agent_seed = ([config.seed, stream, number] for stream in (Stream.TRAINING, Stream.EXPLORATION))
@@ -74,9 +70,7 @@ def train(
         yield Iteration(number, env.totals(), learning)
 
 
-def fly(
-    env: AdCampaignVectorEnv, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]], progress: float
-) -> Rollout:
+def fly(env: AdCampaignVectorEnv, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]], progress: float) -> Rollout:
     """One batch of flights with exploration; `seeds` are those of the environment and of the agent."""
     obs, _ = env.reset(seed=flight_seed(seeds[0]))
     agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
@@ -93,9 +87,7 @@ def fly(
     return Rollout(np.stack(seen), np.stack(actions), np.stack(rewards), np.stack(dones), progress)
 
 
-def evaluate(
-    agent: Agent, market: Market, episodes: int, seeds: Sequence[int], confidence: float = 0.95
-) -> Evaluation:
+def evaluate(agent: Agent, market: Market, episodes: int, seeds: Sequence[int], confidence: float = 0.95) -> Evaluation:
     """Fly `episodes` fresh flights without exploration.
 
     `seeds` names the flights: the same ones bring every agent the same hidden markets (common random numbers), which
@@ -128,9 +120,7 @@ def flight_seed(entropy: Sequence[int]) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
-def summarise(
-    totals: FlightTotals, confidence: float, min_delivery: float = MIN_DELIVERY
-) -> Evaluation:
+def summarise(totals: FlightTotals, confidence: float, min_delivery: float = MIN_DELIVERY) -> Evaluation:
     """Pooled metrics of flights, with a percentile bootstrap interval for pooled ROAS (flights are resampled)."""
     rng = np.random.default_rng(Stream.BOOTSTRAP)
     flights = len(totals)

@@ -29,7 +29,7 @@ class Agent(Protocol):
         """Bids of one hour as actions (B, S) in [-1, 1]; with `explore`, as training wants them."""
 
     def update(self, rollout: Rollout) -> dict[str, float]:
-        """Learn from the flights just flown with `explore`; returns diagnostics, empty for a bidder that learns nothing."""
+        """Learn from the flights just flown with `explore`; returns diagnostics, if there are any."""
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that learning has changed, as arrays; enough to go on training bit for bit."""

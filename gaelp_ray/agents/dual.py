@@ -89,7 +89,8 @@ class BayesDual(FixedBidder):
         ahead = np.full(len(clicks), self._traffic_ahead[t])
         if self._config.traffic_use:
             ahead += self._todays_surplus(clicks.sum(axis=1), expected.sum(axis=1), t)
-        return self._calibrated_clicks * ratio * ahead[:, None]
+        volume: FloatArray = self._calibrated_clicks * ratio * ahead[:, None]
+        return volume
 
     def _todays_surplus(self, clicks: FloatArray, expected: FloatArray, t: int) -> FloatArray:
         """Traffic that the rest of today will bring beyond its share, (B,), in units of an average day."""

@@ -22,8 +22,10 @@ class MLP:
     ) -> None:
         gains = [np.sqrt(2.0)] * (len(sizes) - 2) + [last_gain]
         shapes = zip(sizes[:-1], sizes[1:], gains, strict=True)
-        self.weights = [_orthogonal(rng, rows, columns, gain).astype(dtype) for rows, columns, gain in shapes]
-        self.biases = [np.zeros(columns, dtype) for columns in sizes[1:]]
+        self.weights: list[Array] = [
+            _orthogonal(rng, rows, columns, gain).astype(dtype) for rows, columns, gain in shapes
+        ]
+        self.biases: list[Array] = [np.zeros(columns, dtype) for columns in sizes[1:]]
 
     @property
     def parameters(self) -> list[Array]:
@@ -43,6 +45,7 @@ class MLP:
         return layers
 
     def __call__(self, x: Array) -> Array:
+        """The output (N, out)."""
         return self.forward(x)[-1]
 
     def backward(self, layers: Sequence[Array], gradient: Array) -> list[Array]:
@@ -82,9 +85,10 @@ class Adam:
         moments = zip(self._parameters, gradients, self.first, self.second, strict=True)
         for parameter, gradient, first, second in moments:
             scaled = gradient * clip
-            first += 0.1 * (scaled - first)
-            second += 0.001 * (scaled * scaled - second)
-            parameter -= (rate * first / (np.sqrt(second) + 1e-5)).astype(parameter.dtype)
+            np.add(first, 0.1 * (scaled - first), out=first)
+            np.add(second, 0.001 * (scaled * scaled - second), out=second)
+            change = rate * first / (np.sqrt(second) + 1e-5)
+            np.subtract(parameter, change.astype(parameter.dtype), out=parameter)
 
 
 class Normaliser:
@@ -98,12 +102,11 @@ class Normaliser:
         x = x.reshape(-1, x.shape[-1]).astype(np.float64)
         mean, variance, count = x.mean(axis=0), x.var(axis=0), len(x)
         total, delta = self.count + count, mean - self.mean
-        self.variance = (
-            self.variance * self.count + variance * count + delta**2 * self.count * count / total
-        ) / total
+        self.variance = (self.variance * self.count + variance * count + delta**2 * self.count * count / total) / total
         self.mean, self.count = self.mean + delta * count / total, total
 
     def __call__(self, x: Array) -> npt.NDArray[np.float32]:
+        """z-scores, clipped to [-5, 5]."""
         scale = (1.0 / np.sqrt(self.variance + 1e-6)).astype(np.float32)
         z = x.astype(np.float32) - self.mean.astype(np.float32)
         z *= scale

@@ -47,9 +47,7 @@ class PacedBidder(FixedBidder):
         """Raise lambda (bid less) when ahead of the plan, lower it when behind."""
         view = View(obs)
         if self._start is None:
-            self._start = calibrated_multiplier(
-                self._market, self._market.budget * np.exp(view.overall("log_budget"))
-            )
+            self._start = calibrated_multiplier(self._market, self._market.budget * np.exp(view.overall("log_budget")))
         error = view.overall("pacing_error")
         self._sum += error
         gains = self._config

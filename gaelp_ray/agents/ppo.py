@@ -61,13 +61,13 @@ class PPO:
         if not explore:
             return mean
         noise = self._rng.standard_normal(mean.shape, dtype=np.float32)
-        action = mean + np.exp(self.log_std) * noise
+        action: F32 = (mean + np.exp(self.log_std) * noise).astype(np.float32)
         self._obs.append(obs)
         self._actions.append(action)
         return action
 
     def update(self, rollout: Rollout) -> dict[str, float]:
-        """Epochs of minibatch steps on the flights just flown; returns diagnostics of the last pass."""
+        """Epochs of minibatch steps on the flights just flown; returns diagnostics of the last step."""
         raw = np.stack(self._obs)
         batch = self._batch(raw, rollout)
         rate = self._learning_rate * (1.0 - (1.0 - FINAL_RATE) * rollout.progress)
@@ -135,7 +135,10 @@ class PPO:
         state |= {f"adam_first_{i}": m for i, m in enumerate(self.adam.first)}
         state |= {f"adam_second_{i}": m for i, m in enumerate(self.adam.second)}
         state["adam_steps"] = np.array(self.adam.steps)
-        state["normaliser_mean"], state["normaliser_variance"] = self.normaliser.mean, self.normaliser.variance
+        state["normaliser_mean"], state["normaliser_variance"] = (
+            self.normaliser.mean,
+            self.normaliser.variance,
+        )
         state["normaliser_count"] = np.array(self.normaliser.count)
         return {name: np.array(array) for name, array in state.items()}
 

@@ -39,10 +39,10 @@ class Residual:
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """The reference's bid, corrected."""
         if self._reference is None:
-            return np.clip(self._policy.act(obs, explore), -1.0, 1.0)
+            return _clip(self._policy.act(obs, explore))
         proposal = self._reference.act(obs)
-        correction = np.clip(self._policy.act(np.concatenate([obs, proposal], axis=1), explore), -1.0, 1.0)
-        return np.clip(proposal + np.float32(self._scale) * correction, -1.0, 1.0)
+        correction = _clip(self._policy.act(np.concatenate([obs, proposal], axis=1), explore))
+        return _clip(proposal + np.float32(self._scale) * correction)
 
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Only the policy learns."""
@@ -55,3 +55,8 @@ class Residual:
     def load_state_dict(self, state: State) -> None:
         """Give the policy its state back."""
         self._policy.load_state_dict(state)
+
+
+def _clip(action: Action) -> Action:
+    clipped: Action = np.clip(action, -1.0, 1.0)
+    return clipped

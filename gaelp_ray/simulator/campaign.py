@@ -19,7 +19,7 @@ from gaelp_ray.market import Market, load_market, observation
 from gaelp_ray.market.auction import draw
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.records import FloatArray, FlightTotals
+from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.simulator.hidden import Hidden, draw_hidden
 from gaelp_ray.simulator.ledger import Ledger
 from gaelp_ray.simulator.oracle import hindsight_optimum
@@ -43,7 +43,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     under the names of FlightTotals.
     """
 
-    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012  # as gymnasium has it
 
     def __init__(
         self, num_envs: int = 1, market: str | Market = "airfrance-search", reward: Reward = "ROAS_optimized"
@@ -78,9 +78,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
             obs, info = self.reset()
             return obs, np.zeros(self.num_envs), self._flags(False), self._flags(False), info
         t = self._ledger.hour
-        outcome = draw(
-            self.np_random, self._hidden.hour(t), self.landscape.bids(actions), self._ledger.budget_left
-        )
+        outcome = draw(self.np_random, self._hidden.hour(t), self.landscape.bids(actions), self._ledger.budget_left)
         earned = self._ledger.book(outcome, self._hidden.conversion_rate[t])
         reward = earned if self.reward == "expected_ROAS" else outcome.revenue.sum(axis=1)
         done = self._ledger.hour == HOURS
@@ -112,7 +110,7 @@ class AdCampaignEnv(gymnasium.Env[Observation, Action]):
     The last step's info holds the flight's sums as floats: cost, revenue, budget and the rest of FlightTotals.
     """
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": []}  # noqa: RUF012  # as gymnasium has it
 
     def __init__(self, market: str | Market = "airfrance-search", reward: Reward = "ROAS_optimized") -> None:
         self._batch = AdCampaignVectorEnv(1, market, reward)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from gaelp_ray.market.auction import Hour
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
@@ -54,9 +53,7 @@ def draw_hidden(rng: np.random.Generator, market: Landscape, flights: int) -> Hi
     ctr = np.minimum(market.ctr * _lognormal(rng, market.ctr_log_sd, per_channel), MAX_CTR)
     volume = market.volume * _lognormal(rng, market.volume_log_sd, per_channel)
     drift = np.cumsum(market.conversion_rate_drift * rng.standard_normal(per_hour), axis=0)
-    by_day = np.repeat(
-        _lognormal(rng, market.day_log_sd, (HOURS // HOURS_PER_DAY, flights)), HOURS_PER_DAY, axis=0
-    )
+    by_day = np.repeat(_lognormal(rng, market.day_log_sd, (HOURS // HOURS_PER_DAY, flights)), HOURS_PER_DAY, axis=0)
     by_hour = _lognormal(rng, market.hour_log_sd, (HOURS, flights))
     return Hidden(
         landscape=market,
@@ -75,6 +72,7 @@ def _lognormal(rng: np.random.Generator, log_sd: float, shape: tuple[int, ...]) 
 
 def _price_level(rng: np.random.Generator, market: Landscape, shape: tuple[int, ...]) -> FloatArray:
     rho = market.price_autocorrelation
-    innovations = market.price_log_sd * np.sqrt(1.0 - rho**2) * rng.standard_normal(shape)
-    level: FloatArray = lfilter([1.0], [1.0, -rho], innovations, axis=0)
+    level: FloatArray = market.price_log_sd * np.sqrt(1.0 - rho**2) * rng.standard_normal(shape)
+    for hour in range(1, len(level)):
+        level[hour] += rho * level[hour - 1]
     return level

@@ -41,12 +41,18 @@ def hindsight_optimum(hidden: Hidden) -> Optimum:
     def cost(log_multiplier: FloatArray, flight: FloatArray) -> FloatArray:
         rows = flight.astype(np.intp)
         won = ndtr(z[rows] - (log_multiplier[:, None, None] / sd + sd))
-        return np.einsum("bhs,bhs->b", spend[rows], won)
+        spent: FloatArray = np.einsum("bhs,bhs->b", spend[rows], won)
+        return spent
 
     flights = np.arange(len(hidden.budget), dtype=np.float64)
     low = np.full_like(flights, LOG_MULTIPLIER_RANGE[0])
+
+    def excess(log_multiplier: FloatArray, flight: FloatArray) -> FloatArray:
+        spent = np.maximum(cost(log_multiplier, flight), 1e-300)
+        return np.log(spent / hidden.budget[flight.astype(np.intp)])
+
     solved = elementwise.find_root(
-        lambda x, i: np.log(np.maximum(cost(x, i), 1e-300) / hidden.budget[i.astype(np.intp)]),
+        excess,
         (low, -low),
         args=(flights,),
         tolerances={"xatol": 1e-6},

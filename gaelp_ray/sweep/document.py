@@ -80,8 +80,9 @@ def _walk(node: yaml.Node, path: KeyPath, marks: dict[KeyPath, tuple[int, int]])
             yield from _walk(child, here, marks)
     elif isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
-            marks[(*path, number)] = (child.start_mark.line + 1, child.start_mark.column + 1)
-            yield from _walk(child, (*path, number), marks)
+            here = (*path, number)
+            marks[here] = (child.start_mark.line + 1, child.start_mark.column + 1)
+            yield from _walk(child, here, marks)
 
 
 def _mark(error: yaml.YAMLError) -> str:

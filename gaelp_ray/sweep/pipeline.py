@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,12 @@ from gaelp_ray.sweep.provenance import provenance
 from gaelp_ray.sweep.reflight import Arm, fly_arms
 from gaelp_ray.sweep.runner import SharedSettings, search
 from gaelp_ray.sweep.selection import finalists, select
-from gaelp_ray.sweep.session import ray_session, session_cpus
+from gaelp_ray.sweep.session import environment_set, ray_session, session_cpus
 from gaelp_ray.sweep.store import SweepFolder
 from gaelp_ray.tracking.artifacts import ModelArtifact, Publication, publish_selection
 from gaelp_ray.tracking.modes import TrackingMode, choose_mode, environment
 from gaelp_ray.tracking.runs import RunIdentity
-from gaelp_ray.training import Stream, market_of, summarise
+from gaelp_ray.training import Stream, summarise
 
 REFERENCE = "BayesDual (reference)"
 
@@ -80,18 +79,19 @@ def run_sweep(
     origin = provenance(plan, vars(tracking))
     folder.write_start(plan.as_file(), origin)
     variables = environment(tracking, folder.path)
-    os.environ.update(variables)
     settings = SharedSettings.of(plan, origin["id"], tracking.mode)
     with ray_session(variables):
         cpus, started = session_cpus(), time.monotonic()
         trials = search(plan, settings, folder.path, listener)
         searched = time.monotonic()
         selection = _final_stage(plan, trials, listener)
+        selected = time.monotonic()
     cpu = sum(trial.cpu_seconds for trial in trials)
-    timing = Timing(cpus, searched - started, time.monotonic() - searched, cpu)
+    timing = Timing(cpus, searched - started, selected - searched, cpu)
     _write_winner(plan, folder, selection)
     board = summary.rows(selection, trials, plan.spec.metric.name)
-    publication = _publish(plan, settings, folder, selection, board)
+    with environment_set(variables):
+        publication = _publish(plan, settings, folder, selection, board)
     folder.write_end(summary.selection_record(plan, selection, board, publication), board)
     return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
 
@@ -107,8 +107,7 @@ def _final_stage(plan: SweepPlan, trials: list[TrialResult], listener: SweepList
     arms.append(Arm.reference(REFERENCE, market))
     flights = fly_arms(arms, spec.select.episodes, [spec.seed, Stream.SELECTION], listener)
     evaluations = {
-        label: summarise(totals, spec.select.confidence, spec.select.min_delivery)
-        for label, totals in flights.items()
+        label: summarise(totals, spec.select.confidence, spec.select.min_delivery) for label, totals in flights.items()
     }
     candidates = [
         Candidate(t.trial, "default" if t.is_default else "candidate", evaluations[t.trial], t) for t in chosen
@@ -161,6 +160,4 @@ def _publish(
     if selection.winner:
         metadata = summary.winner_record(selection.winner) | {"market": plan.market.name}
         artifact = ModelArtifact(f"{name}-best", folder.best, ("best", name), metadata)
-    return publish_selection(
-        identity, plan.as_file(), summary.run_summary(selection), summary.table(board), artifact
-    )
+    return publish_selection(identity, plan.as_file(), summary.run_summary(selection), summary.table(board), artifact)

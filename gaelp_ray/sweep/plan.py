@@ -14,7 +14,7 @@ from typing import Any
 
 from gaelp_ray.agents import agent_types
 from gaelp_ray.config import FIELD_NAMES, SECTIONS, GAELPExperimentConfig, nest
-from gaelp_ray.errors import ConfigError, GaelpError, MarketError, did_you_mean
+from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
 from gaelp_ray.market import Market, load_market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.records import METRIC_NAMES
@@ -147,8 +147,9 @@ def _extremes(parameter: ParameterSpec) -> Iterator[tuple[tuple[str | int, ...],
             yield ("values", number), value
     else:
         as_drawn = int if parameter.kind == "int_uniform" else float
-        yield ("min",), as_drawn(parameter.min)
-        yield ("max",), as_drawn(parameter.max)
+        low, high = parameter.bounds
+        yield ("min",), as_drawn(low)
+        yield ("max",), as_drawn(high)
 
 
 def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -167,4 +168,3 @@ def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> I
         except MarketError as error:
             for line in str(error).splitlines():
                 yield Problem(path, line)
-

@@ -53,9 +53,7 @@ class Arm:
         """The agent, made anew."""
         if self.config is None:
             return reference_bidder(market_from(self.market, self.label).landscape)
-        agent = make_agent(
-            GAELPExperimentConfig(**self.config), market_from(self.beliefs, self.label).landscape
-        )
+        agent = make_agent(GAELPExperimentConfig(**self.config), market_from(self.beliefs, self.label).landscape)
         agent.load_state_dict(self.state or {})
         return agent
 

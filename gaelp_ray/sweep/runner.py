@@ -57,9 +57,7 @@ class SharedSettings:
         )
 
 
-def search(
-    plan: SweepPlan, settings: SharedSettings, folder: Path, listener: SweepListener
-) -> list[TrialResult]:
+def search(plan: SweepPlan, settings: SharedSettings, folder: Path, listener: SweepListener) -> list[TrialResult]:
     """Run every trial of the plan; results in the order of the plan, failed and interrupted trials included."""
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     planned = [_as_tune_config(trial) for trial in plan.trials]

@@ -41,7 +41,8 @@ def levels(parameter: ParameterSpec) -> list[Any]:
         unique = {canonical(value): value for value in parameter.values or ()}
         return list(unique.values())
     if parameter.kind == "int_uniform":
-        return list(range(parameter.min, parameter.max + 1))
+        low, high = parameter.bounds
+        return list(range(int(low), int(high) + 1))
     raise ValueError(f"a grid needs a finite list, and {parameter.kind} is continuous: use values, or method random")
 
 
@@ -61,9 +62,7 @@ def _distinct(spec: SweepSpec) -> Iterator[dict[str, Any]]:
 def draw(spec: SweepSpec, number: int, attempt: int = 0) -> dict[str, Any]:
     """Configuration `number` of a random search."""
     return {
-        name: _value(
-            parameter, np.random.default_rng([spec.seed, number, attempt, zlib.crc32(name.encode())])
-        )
+        name: _value(parameter, np.random.default_rng([spec.seed, number, attempt, zlib.crc32(name.encode())]))
         for name, parameter in sorted(spec.parameters.items())
     }
 
@@ -74,11 +73,12 @@ def _value(parameter: ParameterSpec, rng: np.random.Generator) -> Any:
     if parameter.kind == "categorical":
         values = parameter.values or ()
         return values[int(rng.choice(len(values), p=parameter.probabilities))]
+    low, high = parameter.bounds
     if parameter.kind == "int_uniform":
-        return int(rng.integers(parameter.min, parameter.max, endpoint=True))
+        return int(rng.integers(int(low), int(high), endpoint=True))
     if parameter.kind == "log_uniform_values":
-        return float(np.exp(rng.uniform(np.log(parameter.min), np.log(parameter.max))))
-    return float(rng.uniform(parameter.min, parameter.max))
+        return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    return float(rng.uniform(low, high))
 
 
 def canonical(value: Any) -> str:

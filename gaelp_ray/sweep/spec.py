@@ -18,9 +18,7 @@ from gaelp_ray.errors import did_you_mean
 from gaelp_ray.records import MIN_DELIVERY
 from gaelp_ray.sweep.document import Document, Problem, read_document
 
-LAUNCHER_KEYS = frozenset(
-    {"program", "command", "controller", "job", "image_uri", "settings", "kind", "apiVersion"}
-)
+LAUNCHER_KEYS = frozenset({"program", "command", "controller", "job", "image_uri", "settings", "kind", "apiVersion"})
 """Keys of W&B's own launcher: accepted, reported as unused, ignored."""
 
 
@@ -47,9 +45,7 @@ class ParameterSpec(_Block):
     probabilities: tuple[Number, ...] | None = Field(None, strict=False)
     min: Number | None = None
     max: Number | None = None
-    distribution: (
-        Literal["constant", "categorical", "int_uniform", "uniform", "log_uniform_values"] | None
-    ) = None
+    distribution: Literal["constant", "categorical", "int_uniform", "uniform", "log_uniform_values"] | None = None
 
     @property
     def kind(self) -> str:
@@ -62,6 +58,13 @@ class ParameterSpec(_Block):
             return "constant"
         whole = isinstance(self.min, int) and isinstance(self.max, int)
         return "int_uniform" if whole else "uniform"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """min and max of a distribution that has them."""
+        if self.min is None or self.max is None:
+            raise ValueError(f"{self.kind} has no min and max")
+        return self.min, self.max
 
     @model_validator(mode="after")
     def _one_form(self) -> ParameterSpec:

@@ -20,10 +20,16 @@ from typing import Any
 
 import yaml
 
-from gaelp_ray.checkpoint import plain, write_json
+from gaelp_ray.agents import Agent
+from gaelp_ray.checkpoint import load_model, plain, write_json
 from gaelp_ray.errors import StorageError, did_you_mean
 
-SPEC, PROVENANCE, SELECTION, LEADERBOARD = "sweep.yaml", "provenance.json", "selection.json", "leaderboard.csv"
+SPEC, PROVENANCE, SELECTION, LEADERBOARD = (
+    "sweep.yaml",
+    "provenance.json",
+    "selection.json",
+    "leaderboard.csv",
+)
 
 
 @dataclass(frozen=True)
@@ -121,3 +127,13 @@ def _require_writable(storage: Path) -> None:
             f"cannot write to the storage folder {storage}: {os.strerror(error.errno or 0)}. "
             "Change `storage`, or give another with --storage"
         ) from None
+
+
+def load_best(sweep: str | Path, storage: str | Path = "results") -> Agent:
+    """The agent that won a sweep, ready to act: `load_best("quickstart").act(obs)`.
+
+    Raises StorageError if there is no such finished sweep, ModelError if its model is missing or damaged.
+    """
+    folder = SweepFolder.open(Path(storage), str(sweep))
+    folder.read_selection()
+    return load_model(folder.best).agent

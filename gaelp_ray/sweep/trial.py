@@ -106,7 +106,11 @@ class GAELPTrial(Trainable):
         """The agent, and how far its training is."""
         folder = Path(checkpoint_dir)
         save_model(folder, Model(self._agent, self._config, self._env.market, {"trial": self._plan["name"]}))
-        progress = {"iterations": self.iteration, "env_steps": self._env_steps, "cpu_seconds": self._cpu_seconds()}
+        progress = {
+            "iterations": self.iteration,
+            "env_steps": self._env_steps,
+            "cpu_seconds": self._cpu_seconds(),
+        }
         write_json(folder / PROGRESS, progress)
 
     def load_checkpoint(self, checkpoint: str) -> None:

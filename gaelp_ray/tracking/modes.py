@@ -39,6 +39,7 @@ def choose_mode(wanted: str) -> TrackingMode:
         return TrackingMode("offline" if wanted == "offline" else "disabled", "as the sweep file says")
     settings = wandb.setup(wandb.Settings(silent=True)).settings
     missing = _what_online_lacks(settings)
+    wandb.teardown()  # the next use of wandb reads the environment that the sweep sets for it
     if not missing:
         return TrackingMode("online", f"a key is set and {settings.base_url} answers")
     if wanted == "online":

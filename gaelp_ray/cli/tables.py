@@ -1,0 +1,204 @@
+"""Finished facts as tables and sentences for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gaelp_ray.market import Market
+from gaelp_ray.records import Evaluation, TrialStatus
+from gaelp_ray.sweep.plan import SweepPlan
+
+if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` does without
+    from gaelp_ray.sweep.pipeline import SweepResult
+
+WIDE = 100
+"""Columns of a terminal that shows the whole leaderboard."""
+
+
+def plan_table(plan: SweepPlan, console: Console) -> None:
+    """What would run."""
+    spec = plan.spec
+    trials = plan.trials
+    steps = sum(t.env_steps for t in trials)
+    console.print(f"[bold]{spec.name}[/bold]: {spec.method} search, {len(trials)} trials, {steps:,} env-steps")
+    console.print(f"metric {spec.metric.name} ({plan.goal}); market {plan.market.name}; storage {spec.storage}")
+    select = spec.select
+    console.print(
+        f"final stage: best {select.top_k} and the control arm on {select.episodes:,} fresh flights, "
+        f"delivery at least {select.min_delivery:.0%}"
+    )
+    table = Table("trial", "agent", "iterations", "sampled parameters", box=None, header_style="bold")
+    for trial in trials[:10]:
+        table.add_row(
+            trial.name,
+            trial.config.agent_type,
+            str(trial.config.iterations),
+            parameters(trial.params) or "defaults",
+        )
+    console.print(table)
+    if len(trials) > 10:
+        console.print(f"… and {len(trials) - 10} more")
+    if plan.unused:
+        console.print(f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}")
+
+
+def parameters(params: Mapping[str, Any]) -> str:
+    """Sampled values, short."""
+    return "  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+
+
+def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """The re-flown arms first, each with its interval; then the rest. Narrow terminals lose two columns."""
+    wide = console.width >= WIDE
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("", justify="right")
+    table.add_column("trial", no_wrap=True)
+    if wide:
+        table.add_column("agent", no_wrap=True)
+        table.add_column("search", justify="right", no_wrap=True)
+    for name in ("ROAS", "interval", "delivery", "optimality"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for row in rows:
+        search = [row["agent"], _filled(row["search_score"], "{:.3f}")] if wide else []
+        interval = f"{row['roas_low']:.2f} to {row['roas_high']:.2f}" if row["roas"] is not None else ""
+        table.add_row(
+            str(row["rank"]),
+            row["trial"],
+            *search,
+            _filled(row["roas"], "{:.3f}"),
+            interval,
+            _filled(row["delivery"], "{:.1%}"),
+            _filled(row["optimality"], "{:.1%}"),
+            _remark(row),
+            style=_style(row),
+        )
+    console.print(table)
+
+
+def _filled(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _remark(row: Mapping[str, Any]) -> Text:
+    if row["error"]:
+        return Text(f"failed: {row['error']}")
+    if row["status"] != "completed":
+        return Text(str(row["status"]))
+    if row["ineligible"]:
+        return Text(f"not eligible: {row['ineligible']}")
+    return Text({"default": "control arm", "reference": "reference line"}.get(str(row["role"]), ""))
+
+
+def _style(row: Mapping[str, Any]) -> str:
+    if row["error"]:
+        return "red"
+    if row["role"] == "reference":
+        return "cyan"
+    return "dim" if row["ineligible"] or row["roas"] is None else ""
+
+
+def closing(result: SweepResult, storage: Path, console: Console) -> None:
+    """The winner, what it rests on, where it lies, and how it is fetched."""
+    for line in _closing_lines(result, storage):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _closing_lines(result: SweepResult, storage: Path) -> Iterator[Text]:
+    selection, timing, folder = result.selection, result.timing, result.folder
+    winner = selection.winner
+    if winner:
+        evaluation = winner.evaluation
+        metrics, interval = evaluation.metrics, evaluation.roas_interval
+        yield Text(
+            f"\nwinner {winner.label}: ROAS {metrics.roas:.3f}, {evaluation.confidence:.0%} interval "
+            f"{interval.low:.3f} to {interval.high:.3f}, delivery {metrics.delivery:.1%}, "
+            f"optimality {metrics.optimality:.1%}",
+            style="bold green",
+        )
+        yield Text(f"decision: {selection.reason}")
+        yield Text(f"model: {_short(folder.best)}")
+    else:
+        yield Text(f"\nno winner: {selection.reason}", style="bold red")
+    failed = sum(trial.status is TrialStatus.FAILED for trial in result.trials)
+    yield Text(
+        f"time: {len(result.trials)} trials ({failed} failed), {timing.trial_cpu_seconds:.0f} CPU s in "
+        f"{timing.search_seconds:.0f} s on {timing.cpus:.0f} cores ({timing.utilisation:.0%} busy with trials); "
+        f"final stage {timing.select_seconds:.0f} s"
+    )
+    yield Text(_tracking(result))
+    if result.publication.error:
+        yield Text(f"W&B did not take the model: {result.publication.error}", style="red")
+    if winner:
+        option = "" if storage.resolve() == Path("results").resolve() else f" --storage {storage}"
+        yield Text(f"fetch it: gaelp-ray best {folder.path.name}{option} -o my_model")
+
+
+def _tracking(result: SweepResult) -> str:
+    chosen = result.tracking
+    where = f"; runs in {_short(result.folder.wandb)}" if chosen.mode == "offline" else ""
+    return f"W&B: {chosen.mode} ({chosen.why}){where}"
+
+
+def _short(path: Path) -> Path:
+    """A path as a person would type it from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def evaluation_table(evaluation: Evaluation, market: Market, console: Console) -> None:
+    """Fresh flights of one model."""
+    metrics, interval = evaluation.metrics, evaluation.roas_interval
+    table = Table("metric", "value", box=None, header_style="bold")
+    table.add_row(
+        "ROAS", f"{metrics.roas:.3f} ({evaluation.confidence:.0%}: {interval.low:.3f} to {interval.high:.3f})"
+    )
+    table.add_row("delivery", f"{metrics.delivery:.1%}")
+    table.add_row("delivered ROAS", f"{metrics.delivered_roas:.3f}")
+    table.add_row("optimality", f"{metrics.optimality:.1%}")
+    table.add_row("CTR", f"{metrics.ctr:.2%}")
+    table.add_row("conversion rate", f"{metrics.conversion_rate:.2%}")
+    table.add_row("CPC", f"{metrics.cpc:.2f} {market.currency}")
+    table.add_row("cost per conversion", f"{metrics.cpa:.2f} {market.currency}")
+    console.print(f"{metrics.flights} fresh flights through {market.name}", highlight=False)
+    console.print(table)
+
+
+def market_facts(market: Market) -> dict[str, Any]:
+    """Headline figures and provenance of a market."""
+    rows = market.channels.rows
+    cost, clicks = sum(r.cost for r in rows), sum(r.clicks for r in rows)
+    numbers = [source for _, source in market.provenance()]
+    return {
+        "name": market.name,
+        "description": market.description,
+        "currency": market.currency,
+        "channels": [row.name for row in rows],
+        "roas": sum(r.revenue for r in rows) / cost,
+        "cpc": cost / clicks,
+        "conversion_rate": sum(r.conversions for r in rows) / clicks,
+        "sources": dict(market.sources),
+        "numbers_by_source": {source: numbers.count(source) for source in sorted(set(numbers))},
+        "hash": market.hash,
+    }
+
+
+def markets_table(facts: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Markets with their headline figures and sources."""
+    for market in facts:
+        console.print(f"[bold]{market['name']}[/bold]: {market['description']}")
+        console.print(
+            f"  {len(market['channels'])} channels, historical ROAS {market['roas']:.2f}, CPC {market['cpc']:.2f} "
+            f"{market['currency']}, conversion rate {market['conversion_rate']:.2%}",
+            highlight=False,
+        )
+        for key, text in market["sources"].items():
+            console.print(f"  {key}: {text}", markup=False, highlight=False)
+        counts = ", ".join(f"{n} from {source}" for source, n in market["numbers_by_source"].items())
+        console.print(f"  numbers and blocks of numbers: {counts}", markup=False, highlight=False)

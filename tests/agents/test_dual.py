@@ -1,0 +1,189 @@
+"""BayesDual: what it reads out of an observation, what its constants do, and how good it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gaelp_ray.agents import make_agent
+from gaelp_ray.agents.dual import BayesDual, _mean_decay
+from gaelp_ray.config import DualConfig, GAELPExperimentConfig
+from gaelp_ray.market import load_market
+from gaelp_ray.market.auction import draw
+from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
+from gaelp_ray.market.observation import GLOBAL, PER_CHANNEL, View, pack
+from gaelp_ray.simulator.hidden import Hidden, draw_hidden
+from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.training import Stream, evaluate
+
+LAND = load_market("airfrance-search").landscape
+FLIGHTS = 8
+
+CHANGED = {
+    "prior_strength": 3.0,
+    "volume_prior_strength": 0.2,
+    "optimism": 1.0,
+    "pacing_shade": 0.3,
+    "shade": 0.2,
+    "traffic_use": 1.0,
+    "forgetting": 0.05,
+    "price_tracking": 0.0,
+}
+
+
+class Seen:
+    """The first hours of flights under random bids, with the truth beside the observations."""
+
+    def __init__(self, hours: int) -> None:
+        rng = np.random.default_rng(5)
+        self.hidden: Hidden = draw_hidden(rng, LAND, FLIGHTS)
+        ledger = Ledger(LAND, self.hidden.budget)
+        self.clicks = np.zeros((FLIGHTS, LAND.channels))
+        self.conversions = np.zeros((FLIGHTS, LAND.channels))
+        self.obs = [ledger.observe()]
+        for t in range(hours):
+            bids = LAND.bids(rng.uniform(-0.4, 0.0, (FLIGHTS, LAND.channels)).astype(np.float32))
+            outcome = draw(rng, self.hidden.hour(t), bids, ledger.budget_left)
+            ledger.book(outcome, self.hidden.conversion_rate[t])
+            self.clicks += outcome.clicks
+            self.conversions += outcome.conversions
+            self.obs.append(ledger.observe())
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    return Seen(30)
+
+
+def log_bids(observations: list[np.ndarray], market=LAND, **constants: float) -> np.ndarray:
+    """Log bids (T, B, S) on observations seen one after the other."""
+    bidder = BayesDual(DualConfig(**constants), market)
+    bidder.begin(len(observations[0]), np.random.default_rng(0))
+    return np.stack([np.log(LAND.bids(bidder.act(obs))) for obs in observations])
+
+
+def at_hour(t: int, **features: float | np.ndarray) -> np.ndarray:
+    """One flight's observation at hour t: as expected, but for the named features."""
+    usual = {"time_left": 1.0 - t / HOURS, "budget_left": 1.0 - t / HOURS, "win_rate": 0.5} | features
+    per_channel = {name: np.zeros((1, LAND.channels)) + usual.get(name, 0.0) for name in PER_CHANNEL}
+    return pack(per_channel, {name: np.full(1, usual.get(name, 0.0)) for name in GLOBAL})
+
+
+def test_price_level_is_recovered_exactly_from_the_last_hour(seen):
+    # With autocorrelation 1 and full tracking, the forecast is the level of the last hour itself.
+    bidder = BayesDual(DualConfig(price_tracking=1.0), replace(LAND, price_autocorrelation=1.0))
+    for t in range(1, len(seen.obs)):
+        recovered = bidder._log_price(View(seen.obs[t]), t)
+        np.testing.assert_allclose(recovered, seen.hidden.log_price[t - 1], atol=1e-5)
+
+
+def test_values_come_from_the_exact_counts_of_clicks_and_conversions(seen):
+    # Bids of one flight differ only by value, so that their differences show what the bidder believes.
+    strength = 3.0
+    bids = log_bids(seen.obs, prior_strength=strength)[-1]
+    prior = strength * LAND.conversion_prior_clicks
+    rate = (seen.conversions + prior * LAND.conversion_rate) / (seen.clicks + prior)
+    log_value = np.log(rate * LAND.order_value)
+    np.testing.assert_allclose(bids - bids[:, :1], log_value - log_value[:, :1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", DualConfig.model_fields)
+def test_every_constant_changes_the_bids(seen, name):
+    assert CHANGED[name] != getattr(DualConfig(), name)
+    difference = log_bids(seen.obs, **{name: CHANGED[name]}) - log_bids(seen.obs)
+    assert np.abs(difference).max() > 0.01
+
+
+def test_shade_lowers_every_bid_by_itself(seen):
+    np.testing.assert_allclose(log_bids(seen.obs, shade=0.2) - log_bids(seen.obs), -0.2, atol=1e-5)
+
+
+def test_pacing_shade_fades_with_the_time_left(seen):
+    difference = log_bids(seen.obs, pacing_shade=0.3) - log_bids(seen.obs)
+    fading = -0.3 * (1.0 - np.arange(len(seen.obs)) / HOURS)
+    np.testing.assert_allclose(difference, np.broadcast_to(fading[:, None, None], difference.shape), atol=1e-5)
+
+
+def test_forgotten_evidence_gives_way_to_the_prior():
+    surprise = np.zeros(LAND.channels)
+    surprise[0] = 0.5
+    evidence = {"log_clicks": np.log1p(200.0), "log_conversion_rate_ratio": surprise}
+    flights = [at_hour(0), *(at_hour(t, **evidence) for t in range(1, 80))]
+    lead = {rate: log_bids(flights, forgetting=rate)[:, 0] @ [1, -1, 0, 0, 0, 0, 0] for rate in (0.0, 0.1)}
+    prior = np.log(LAND.value[0] / LAND.value[1])
+    assert lead[0.0][-1] - prior == pytest.approx(0.5, abs=1e-4)
+    assert lead[0.1][1] - prior == pytest.approx(0.5, abs=1e-4)
+    assert abs(lead[0.1][-1] - prior) < 0.01
+
+
+def test_optimism_favours_the_channel_that_is_known_least():
+    known, hopeful = log_bids([at_hour(0)])[0, 0], log_bids([at_hour(0)], optimism=1.0)[0, 0]
+    sales = LAND.conversion_prior_clicks * LAND.conversion_rate
+    np.testing.assert_allclose(sales, sales[0])
+    np.testing.assert_allclose((hopeful - known) - (hopeful - known)[0], 0.0, atol=1e-5)
+    bought = np.zeros(LAND.channels)
+    bought[0] = np.log1p(5000.0)
+    later = at_hour(1, log_clicks=bought)
+    gain = log_bids([at_hour(0), later], optimism=1.0)[1, 0] - log_bids([at_hour(0), later])[1, 0]
+    assert (gain[1:] > gain[0] + 0.1).all()
+
+
+def test_dearer_prices_in_the_last_hour_raise_the_bids_with_tracking_only():
+    cheap, dear = ([at_hour(0), at_hour(1, log_price_ratio=ratio)] for ratio in (-1.0, -0.5))
+    assert (log_bids(dear)[1] > log_bids(cheap)[1]).all()
+    np.testing.assert_array_equal(log_bids(dear, price_tracking=0.0), log_bids(cheap, price_tracking=0.0))
+
+
+def test_fewer_clicks_than_expected_raise_the_bids():
+    expected = {"log_expected_clicks": np.log1p(100.0)}
+    scarce, usual = ([at_hour(0), at_hour(1, log_clicks=np.log1p(n), **expected)] for n in (40.0, 100.0))
+    assert (log_bids(scarce)[1].mean() - log_bids(usual)[1].mean()) > 0.05
+
+
+def test_busy_day_lowers_the_bids_of_its_rest_with_traffic_use_only():
+    # Two days as expected, then a morning with three times the clicks; the flight's own ratio is the same for both.
+    clicks = {0: 0.0, 24: 100.0, 48: 200.0, 58: 320.0}
+    busy = [at_hour(t, log_clicks=np.log1p(n), log_expected_clicks=np.log1p(n)) for t, n in clicks.items()]
+    busy[-1] = at_hour(58, log_clicks=np.log1p(320.0), log_expected_clicks=np.log1p(240.0))
+    with_use, without = (log_bids(busy, traffic_use=use)[-1] for use in (1.0, 0.0))
+    assert (with_use < without).all()
+
+
+@pytest.mark.parametrize("hours", [1, 10, 168])
+def test_price_level_decays_as_its_autoregression(hours):
+    assert _mean_decay(0.97, hours) == pytest.approx(np.mean(0.97 ** np.arange(1, hours + 1)))
+
+
+def test_flight_that_is_almost_over_and_broke_still_bids_finite():
+    flights = [at_hour(t, budget_left=0.0) for t in (0, HOURS_PER_DAY, HOURS - 1)]
+    assert np.isfinite(log_bids(flights)).all()
+
+
+@pytest.fixture(scope="module")
+def league() -> dict[str, float]:
+    """Optimality of the classical bidders on the same 256 nominal flights with heterogeneity 0.5."""
+    market = load_market("airfrance-search").variant("nominal", 0.5)
+    agents = {
+        name: make_agent(GAELPExperimentConfig(agent_type=name), market.landscape)
+        for name in ("constant", "PID", "BayesPID", "BayesDual")
+    }
+    seeds = [0, Stream.EVALUATION]
+    return {name: evaluate(agent, market, 256, seeds).metrics.optimality for name, agent in agents.items()}
+
+
+def test_planning_comes_close_to_the_hindsight_optimum(league):
+    assert 0.975 < league["BayesDual"] < 1.0
+
+
+def test_better_classical_bidders_earn_more(league):
+    assert league["BayesDual"] > league["BayesPID"] > league["PID"] > league["constant"]
+
+
+def test_plan_holds_in_the_realistic_market():
+    market = load_market("airfrance-search")
+    dual, paced = (
+        evaluate(make_agent(GAELPExperimentConfig(agent_type=name), market.landscape), market, 256, [0, 5]).metrics
+        for name in ("BayesDual", "BayesPID")
+    )
+    assert dual.optimality > paced.optimality + 0.02
+    assert dual.delivery > 0.97
