@@ -7,7 +7,7 @@
     │   ├── SweepFileError    a sweep file: all of its problems at once
     │   ├── StorageError      a folder that cannot be written, exists already, or is not there
     │   └── ModelError        a model folder that is missing, damaged, or made for another market
-    └── NoEligibleTrial       the sweep ran, but no trial may win: exit code 1
+    └── TrainingError         a training cannot go on: the trial has failed, the sweep goes on
 
 Every message names what is wrong, where, and how to mend it, in one line per problem.
 """
@@ -50,8 +50,8 @@ class ModelError(InputError):
     """A model folder is missing, damaged, or was made for another market."""
 
 
-class NoEligibleTrial(GaelpError):
-    """The sweep ran, but no trial may win."""
+class TrainingError(GaelpError):
+    """A training cannot go on; in a sweep, its trial has failed and the others go on."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gaelp_ray.agents.base import Action, State
 from gaelp_ray.agents.network import MLP, Adam, Normaliser
 from gaelp_ray.config import GAELPExperimentConfig, PPOConfig
+from gaelp_ray.errors import TrainingError
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import Rollout
 
@@ -67,9 +68,17 @@ class PPO:
         return action
 
     def update(self, rollout: Rollout) -> dict[str, float]:
-        """Epochs of minibatch steps on the flights just flown; returns diagnostics of the last step."""
+        """Epochs of minibatch steps on the flights just flown; returns diagnostics of the last step.
+
+        Raises TrainingError if a batch cannot be cut into the minibatches, or if the learning has diverged.
+        """
         raw = np.stack(self._obs)
         batch = self._batch(raw, rollout)
+        if len(batch.obs) < self._ppo.minibatches:
+            raise TrainingError(
+                f"a batch of {len(batch.obs)} flight hours cannot be cut into {self._ppo.minibatches} minibatches: "
+                "lower ppo.minibatches or raise batch_size"
+            )
         rate = self._learning_rate * (1.0 - (1.0 - FINAL_RATE) * rollout.progress)
         diagnostics: dict[str, float] = {}
         for _ in range(self._ppo.epochs):
@@ -78,6 +87,8 @@ class PPO:
                 part = Batch(*(array[rows] for array in batch))
                 gradients, diagnostics = self.gradients(part)
                 self.adam.step(gradients, rate)
+        if not all(np.isfinite(parameter).all() for parameter in self._parameters):
+            raise TrainingError("the policy diverged to numbers that are not finite: lower learning_rate")
         self.normaliser.update(raw)
         self._obs, self._actions = [], []
         return diagnostics

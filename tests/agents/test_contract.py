@@ -111,9 +111,7 @@ def test_begin_forgets_the_last_flights(config):
 
 @every_agent
 def test_two_agents_of_one_configuration_are_the_same(config, observations):
-    np.testing.assert_array_equal(
-        actions_on(trained(config), observations), actions_on(trained(config), observations)
-    )
+    np.testing.assert_array_equal(actions_on(trained(config), observations), actions_on(trained(config), observations))
 
 
 @every_agent
@@ -164,15 +162,13 @@ def test_state_of_another_network_is_refused():
 
 
 def test_unknown_agent_comes_with_the_closest_name():
-    with pytest.raises(ConfigError, match="agent_type: unknown agent 'BayseDual'. Did you mean 'BayesDual'"):
+    with pytest.raises(ConfigError, match=r"agent_type: unknown agent 'BayseDual'\. Did you mean 'BayesDual'"):
         fresh(GAELPExperimentConfig(agent_type="BayseDual"))
 
 
 def test_reference_line_is_bayes_dual_with_its_defaults(observations):
     dual = fresh(GAELPExperimentConfig(agent_type="BayesDual"))
-    np.testing.assert_array_equal(
-        actions_on(reference_bidder(LAND), observations), actions_on(dual, observations)
-    )
+    np.testing.assert_array_equal(actions_on(reference_bidder(LAND), observations), actions_on(dual, observations))
 
 
 def test_reference_line_ignores_a_tuned_configuration(observations):

@@ -32,7 +32,7 @@ def test_network_computes_in_float32_unless_told():
 def test_forward_is_tanh_between_linear_layers():
     net, x = network(), np.random.default_rng(1).standard_normal((4, 5))
     for bias in net.biases:
-        bias += 0.1
+        bias.fill(0.1)
     hidden = np.tanh(np.tanh(x @ net.weights[0] + 0.1) @ net.weights[1] + 0.1)
     np.testing.assert_allclose(net(x), hidden @ net.weights[2] + 0.1)
     assert [layer.shape[1] for layer in net.forward(x)] == [5, 7, 6, 3]

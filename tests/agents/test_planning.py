@@ -66,9 +66,7 @@ def test_one_hours_four_steps_follow_a_small_change():
     outlook = random_outlook(9)
     before = spend_all(outlook, np.zeros(FLIGHTS), steps=25)
     changed = replace(outlook, budget=outlook.budget * 0.8)
-    np.testing.assert_allclose(
-        spend_all(changed, before, steps=4), spend_all(changed, before, steps=25), atol=1e-4
-    )
+    np.testing.assert_allclose(spend_all(changed, before, steps=4), spend_all(changed, before, steps=25), atol=1e-4)
 
 
 def test_bids_at_the_solution_cost_the_budget_in_the_auction():

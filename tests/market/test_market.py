@@ -188,6 +188,4 @@ def test_every_mistake_of_a_file_is_reported():
 
 
 def test_shipped_files_are_named_like_their_markets():
-    assert [Path(str(PRESETS)) / f"{name}.yaml" for name in market_names()] == sorted(
-        Path(str(PRESETS)).glob("*.yaml")
-    )
+    assert [Path(str(PRESETS)) / f"{name}.yaml" for name in market_names()] == sorted(Path(str(PRESETS)).glob("*.yaml"))

@@ -1,0 +1,132 @@
+"""Real sweeps on real Ray with the real wandb client, as small as they can be."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from gaelp_ray.checkpoint import load_model
+from gaelp_ray.records import TrialStatus
+from gaelp_ray.sweep.store import load_best
+from gaelp_ray.tracking.offline import offline_runs
+from gaelp_ray.training import Stream, evaluate
+
+METRIC = {"name": "delivered_roas", "goal": "maximize"}
+BIDDERS = {
+    "method": "grid",
+    "metric": METRIC,
+    "trial": {"agent_type": "constant", "num_episodes": 16, "batch_size": 16},
+    "select": {"episodes": 256, "include_default": False},
+}
+
+
+def leaderboard(result):
+    """The numbers of a sweep, without what depends on the clock."""
+    rows = json.loads((result.folder.path / "selection.json").read_text())["leaderboard"]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_concurrency_changes_no_number(run):
+    keys = {
+        "method": "random",
+        "metric": METRIC,
+        "run_cap": 3,
+        "parameters": {"agent_type": {"values": ["PPO", "BayesDual"]}, "dual.shade": {"min": 0.0, "max": 0.3}},
+        "trial": {"num_episodes": 32, "batch_size": 16},
+        "select": {"top_k": 2, "episodes": 300},
+    }
+    one_by_one = run("serial", **keys, max_concurrent=1)
+    together = run("serial2", **keys)
+    renamed = json.loads(json.dumps(leaderboard(together)).replace("serial2-", "serial-"))
+    assert leaderboard(one_by_one) == renamed
+
+
+def test_the_near_zero_bidder_has_the_best_roas_and_does_not_win(run):
+    result = run(parameters={"constant.bid_multiplier": {"values": [0.02, 1.5]}}, **BIDDERS)
+    miser = next(c for c in result.selection.ranking if c.label == "small-00")
+    winner = result.selection.winner
+    assert winner is not None and winner.label == "small-01"
+    assert miser.evaluation.metrics.roas > 5 * winner.evaluation.metrics.roas
+    assert "below min_delivery" in result.selection.ineligible["small-00"]
+    record = result.folder.read_selection()
+    assert "below min_delivery" in record["ineligible"]["small-00"]
+
+
+def test_no_eligible_trial_is_said_and_nothing_is_published(run):
+    result = run(parameters={"constant.bid_multiplier": {"values": [0.02]}}, **BIDDERS)
+    assert result.selection.winner is None
+    assert "no eligible trial" in result.selection.reason and "min_delivery" in result.selection.reason
+    assert not result.folder.best.exists()
+    (select,) = [r for r in offline_runs(result.folder.wandb) if r.job_type == "select"]
+    assert select.exit_code == 1
+    assert all(artifact["type"] != "model" for artifact in select.artifacts)
+
+
+def test_a_trial_that_raises_is_failed_with_its_reason_and_the_sweep_goes_on(run):
+    result = run(
+        method="grid",
+        metric=METRIC,
+        # A batch of one flight has 168 hours, too few for 256 minibatches: PPO refuses in its first update.
+        parameters={"ppo.minibatches": {"values": [8, 256]}},
+        trial={"num_episodes": 2, "batch_size": 1},
+        select={"episodes": 256, "min_delivery": 0.5},
+    )
+    states = {t.trial: t.status for t in result.trials}
+    assert states == {
+        "small-default": TrialStatus.COMPLETED,
+        "small-00": TrialStatus.COMPLETED,
+        "small-01": TrialStatus.FAILED,
+    }
+    failed = result.trials[-1]
+    assert failed.error is not None and failed.error.startswith("TrainingError: a batch of 168 flight hours")
+    row = next(r for r in leaderboard(result) if r["trial"] == "small-01")
+    assert row["status"] == "failed" and "168 flight hours" in row["error"]
+    run_of_it = next(r for r in offline_runs(result.folder.wandb) if r.name == "small-01")
+    assert run_of_it.exit_code == 1 and "168 flight hours" in run_of_it.summary["error"]
+    assert result.selection.winner is not None
+
+
+@pytest.fixture
+def finished(run):
+    return run(
+        method="random",
+        run_cap=2,
+        metric=METRIC,
+        parameters={"dual.shade": {"min": 0.0, "max": 0.1}},
+        trial={"agent_type": "PPO", "num_episodes": 48, "batch_size": 16},
+        select={"episodes": 512},
+        tracking={"group": "my-group", "tags": ["first"]},
+    )
+
+
+def test_what_a_sweep_leaves_behind(finished):
+    folder = finished.folder.path
+    present = {path.name for path in folder.iterdir()}
+    expected = {"sweep.yaml", "provenance.json", "selection.json", "leaderboard.csv", "best", "trials", "wandb"}
+    assert present == expected
+    record = finished.folder.read_selection()
+    model = load_model(finished.folder.best)
+    assert model.about["trial"] == record["winner"]["trial"] == finished.selection.winner.label
+    # The published weights are the ones that earned the number: flown again, they repeat it.
+    again = evaluate(model.agent, model.market, 512, [0, Stream.SELECTION])
+    assert again.metrics.roas == record["winner"]["evaluation"]["roas"]
+    assert load_best("small", folder.parent).state_dict().keys() == model.agent.state_dict().keys()
+
+    runs = {run.name: run for run in offline_runs(finished.folder.wandb)}
+    assert set(runs) == {"small-default", "small-00", "small-01", "small-select"}
+    for trial in finished.trials:
+        mirrored = runs[trial.trial]
+        assert [row["_step"] for row in mirrored.history] == [1, 2, 3]
+        assert mirrored.exit_code == 0 and mirrored.job_type == "trial" and mirrored.group == "my-group"
+        assert "first" in mirrored.tags
+        assert mirrored.config == dict(trial.config)
+        assert mirrored.summary["delivered_roas"] == pytest.approx(trial.score("delivered_roas"))
+        assert mirrored.summary["validation/roas"] == pytest.approx(trial.metrics["roas"])
+        assert all(math.isfinite(row["performance/roas"]) for row in mirrored.history)
+    (model_artifact,) = [a for a in runs["small-select"].artifacts if a["type"] == "model"]
+    assert model_artifact["name"] == "small-best"
+    assert {"best", "small"} <= set(model_artifact["aliases"])
+    assert set(model_artifact["files"]) == {"model.npz", "model.json", "card.md"}
+    assert runs["small-select"].summary["winner"] == finished.selection.winner.label

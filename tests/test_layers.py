@@ -1,0 +1,39 @@
+"""The package's promises about itself: what is imported, what is public, what is written where."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gaelp_ray
+
+PACKAGE = Path(gaelp_ray.__file__).parent
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement", ["import gaelp_ray", "import gaelp_ray.cli.main", "from gaelp_ray import load_best"]
+)
+def test_neither_ray_nor_wandb_is_imported_before_a_sweep_runs(statement):
+    assert not {"ray", "wandb"} & imported_by(statement)
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(gaelp_ray, name) for name in gaelp_ray.__all__)
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'load_bset'"):
+        _ = gaelp_ray.load_bset
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 270

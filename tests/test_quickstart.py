@@ -1,0 +1,97 @@
+"""The real quickstart, once, as a person types it: real Ray, real wandb, no account."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gaelp_ray.checkpoint import load_model
+from gaelp_ray.tracking.offline import offline_runs
+from gaelp_ray.training import Stream, evaluate
+
+ROOT = Path(__file__).parents[1]
+
+
+def ours():
+    """Processes that a sweep starts: Ray's and wandb's."""
+    found = set()
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if re.search(r"raylet|gcs_server|ray::|wandb-core|default_worker\.py|log_monitor\.py", words):
+            found.add(process.info["pid"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """(folder of the sweep, what was printed, our processes that were left)."""
+    here = tmp_path_factory.mktemp("person")
+    before = ours()
+    command = [sys.executable, "-m", "gaelp_ray", "sweep", str(ROOT / "sweeps/quickstart.yaml")]
+    home = {**os.environ, "HOME": str(here / "home")}
+    done = subprocess.run(command, cwd=here, env=home, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in here.iterdir() if path.name != "home") == ["results"]
+    return here / "results/quickstart", done.stdout, ours() - before
+
+
+@pytest.fixture(scope="module")
+def record(quickstart):
+    return json.loads((quickstart[0] / "selection.json").read_text())
+
+
+def test_it_ends_with_all_that_a_person_needs(quickstart, record):
+    _, printed, _ = quickstart
+    winner = record["winner"]
+    assert re.search(rf"winner {winner['trial']}: ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, delivery", printed)
+    assert "optimality" in printed and "BayesDual (reference)" in printed
+    assert "model: results/quickstart/best" in printed
+    assert "gaelp-ray best quickstart -o my_model" in printed
+    assert re.search(r"13 trials \(0 failed\), \d+ CPU s in \d+ s on \d+ cores \(\d+% busy", printed)
+
+
+def test_twelve_sampled_trials_of_at_least_200_000_steps(record):
+    sampled = [row for row in record["leaderboard"] if row["params"]]
+    assert len(sampled) == 12
+    assert all(row["status"] == "completed" and row["env_steps"] >= 200_000 for row in sampled)
+
+
+def test_the_winner_is_not_worse_than_the_control_arm_and_its_relation_to_the_reference_is_said(record):
+    versus_default, versus_reference = record["versus_default"], record["versus_reference"]
+    assert versus_default is None or versus_default["high"] >= 0.0
+    assert f"{versus_reference['verdict']} " in record["reason"] and "BayesDual" in record["reason"]
+
+
+def test_the_winner_repeats_its_number_on_other_flights(quickstart, record):
+    model = load_model(quickstart[0] / "best")
+    fresh = evaluate(model.agent, model.market, 2048, [1, Stream.EVALUATION]).metrics
+    earned = record["winner"]["evaluation"]
+    assert earned["roas_low"] <= fresh.roas <= earned["roas_high"]
+    assert fresh.delivery >= record["min_delivery"]
+
+
+def test_one_complete_wandb_run_per_trial_and_one_for_the_selection(quickstart, record):
+    runs = offline_runs(quickstart[0] / "wandb")
+    trials = {run.name: run for run in runs if run.job_type == "trial"}
+    flown = {row["trial"]: row for row in record["leaderboard"] if row["role"] != "reference"}
+    assert trials.keys() == flown.keys()
+    for name, run in trials.items():
+        assert len(run.history) == flown[name]["iterations"] == 20
+        assert run.exit_code == 0 and run.group == "quickstart"
+        assert run.config["agent_type"] == flown[name]["agent"]
+        assert run.summary["delivered_roas"] == pytest.approx(flown[name]["search_score"])
+    (select,) = [run for run in runs if run.job_type == "select"]
+    (model,) = [artifact for artifact in select.artifacts if artifact["type"] == "model"]
+    assert {"best", "quickstart"} <= set(model["aliases"])
+    assert select.exit_code == 0
+
+
+def test_no_process_is_left(quickstart):
+    assert quickstart[2] == set()

@@ -1,0 +1,215 @@
+"""The training loop is determined by its seed, and evaluations are paired and honest about their chance."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gaelp_ray.agents import make_agent, reference_bidder
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.market import load_market
+from gaelp_ray.records import PER_FLIGHT, FlightTotals
+from gaelp_ray.simulator import AdCampaignVectorEnv
+from gaelp_ray.training import (
+    Iteration,
+    Stream,
+    batches,
+    evaluate,
+    flight_seed,
+    fly,
+    fly_batch,
+    make_untrained,
+    market_of,
+    summarise,
+    train,
+)
+
+MARKET = load_market("airfrance-search")
+CONFIG = GAELPExperimentConfig(batch_size=4, num_episodes=12, seed=5, ppo={"hidden_size": 8})
+SEEDS = [0, Stream.EVALUATION]
+
+
+def trained(config: GAELPExperimentConfig) -> tuple[list[Iteration], Mapping[str, np.ndarray]]:
+    env, agent = make_untrained(config)
+    return list(train(env, agent, config)), agent.state_dict()
+
+
+def assert_same_totals(first: FlightTotals, second: FlightTotals) -> None:
+    for name in PER_FLIGHT:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def assert_same_state(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> tuple[list[Iteration], Mapping[str, np.ndarray]]:
+    return trained(CONFIG)
+
+
+def test_training_yields_every_iteration_with_its_flights(uninterrupted):
+    iterations, _ = uninterrupted
+    assert [iteration.number for iteration in iterations] == [1, 2, 3]
+    assert [len(iteration.totals) for iteration in iterations] == [4, 4, 4]
+    assert iterations[0].env_steps == 4 * 168
+    assert iterations[0].learning
+
+
+def test_iterations_are_different_flights(uninterrupted):
+    first, second, _ = (iteration.totals for iteration in uninterrupted[0])
+    assert not np.array_equal(first.budget, second.budget)
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_continued_training_repeats_an_uninterrupted_one_bit_for_bit(uninterrupted, done):
+    iterations, final = uninterrupted
+    env, agent = make_untrained(CONFIG)
+    for iteration in train(env, agent, CONFIG):
+        if iteration.number == done:
+            break
+    saved = agent.state_dict()
+    env, agent = make_untrained(CONFIG)
+    agent.load_state_dict(saved)
+    rest = list(train(env, agent, CONFIG, done=done))
+    assert [iteration.number for iteration in rest] == [1, 2, 3][done:]
+    for again, before in zip(rest, iterations[done:], strict=True):
+        assert_same_totals(again.totals, before.totals)
+        assert again.learning == before.learning
+    assert_same_state(agent.state_dict(), final)
+
+
+def test_training_is_repeated_by_its_seed_and_not_by_another(uninterrupted):
+    assert_same_state(trained(CONFIG)[1], uninterrupted[1])
+    other = trained(CONFIG.replace({"seed": 6}))[0]
+    assert not np.array_equal(other[0].totals.budget, uninterrupted[0][0].totals.budget)
+
+
+def test_finished_training_has_nothing_left_to_do():
+    assert list(train(*make_untrained(CONFIG), CONFIG, done=3)) == []
+
+
+def test_rollout_holds_whole_flights_and_what_they_earned():
+    env, agent = AdCampaignVectorEnv(3, MARKET), reference_bidder(MARKET.landscape)
+    rollout = fly(env, agent, ([1, 1], [1, 2]), progress=0.25)
+    assert rollout.obs.shape[:2] == rollout.actions.shape[:2] == rollout.rewards.shape == (168, 3)
+    assert rollout.progress == 0.25
+    assert not rollout.dones[:-1].any()
+    assert rollout.dones[-1].all()
+    totals = env.totals()
+    np.testing.assert_allclose(rollout.rewards.sum(axis=0), totals.revenue / totals.budget)
+
+
+def test_config_reaches_the_market_and_the_environment():
+    config = CONFIG.replace({"departures": "nominal", "heterogeneity": 0.25, "reward_function": "expected_ROAS"})
+    landscape = market_of(config).landscape
+    assert (landscape.day_log_sd, landscape.conversion_rate_log_sd) == (0.0, 0.25)
+    env, _ = make_untrained(config)
+    assert (env.num_envs, env.reward) == (4, "expected_ROAS")
+    assert env.market.hash == market_of(config).hash
+
+
+def test_evaluation_is_repeatable():
+    agent = reference_bidder(MARKET.landscape)
+    assert_same_totals(evaluate(agent, MARKET, 20, SEEDS).totals, evaluate(agent, MARKET, 20, SEEDS).totals)
+
+
+def test_evaluation_leaves_a_learner_unchanged():
+    env, agent = make_untrained(CONFIG)
+    next(train(env, agent, CONFIG))
+    before = agent.state_dict()
+    evaluate(agent, MARKET, 8, SEEDS)
+    assert_same_state(agent.state_dict(), before)
+
+
+def test_every_agent_meets_the_same_hidden_markets():
+    names = ("constant", "BayesPID", "PPO")
+    agents = [make_agent(CONFIG.replace({"agent_type": name}), MARKET.landscape) for name in names]
+    first, *others = (evaluate(agent, MARKET, 16, SEEDS).totals for agent in agents)
+    for other in others:
+        np.testing.assert_array_equal(first.budget, other.budget)
+        np.testing.assert_array_equal(first.oracle_revenue, other.oracle_revenue)
+        assert not np.array_equal(first.cost, other.cost)
+
+
+def test_streams_and_seeds_name_different_flights():
+    agent = reference_bidder(MARKET.landscape)
+    names = [[seed, stream] for seed in (0, 1) for stream in Stream]
+    budgets = {tuple(evaluate(agent, MARKET, 2, seeds).totals.budget) for seeds in names}
+    assert len(budgets) == len(names)
+
+
+def test_training_never_flies_the_flights_of_an_evaluation():
+    training = {flight_seed([s, Stream.TRAINING, n]) for s in range(20) for n in range(1, 50)}
+    others = {flight_seed([s, stream, n]) for s in range(20) for stream in list(Stream)[2:] for n in range(50)}
+    assert len(training) == 20 * 49
+    assert not training & others
+
+
+@pytest.mark.parametrize(
+    ("episodes", "expected"),
+    [(1, [(0, 1)]), (256, [(0, 256)]), (300, [(0, 256), (1, 44)]), (600, [(0, 256), (1, 256), (2, 88)])],
+)
+def test_evaluations_are_split_into_fixed_batches(episodes, expected):
+    assert batches(episodes) == expected
+
+
+def test_evaluation_is_the_flights_of_its_batches_in_order():
+    agent = reference_bidder(MARKET.landscape)
+    parts = [fly_batch(agent, MARKET, flights, [*SEEDS, number]) for number, flights in ((0, 256), (1, 44))]
+    whole = evaluate(agent, MARKET, 300, SEEDS)
+    assert whole.metrics.flights == 300
+    assert_same_totals(whole.totals, FlightTotals.concatenate(parts))
+    assert_same_totals(parts[0], evaluate(agent, MARKET, 256, SEEDS).totals)
+
+
+def made_up(rng: np.random.Generator, flights: int) -> FlightTotals:
+    """Flights whose pooled ROAS is 5 in the long run, with larger budgets earning less per unit."""
+    cost = rng.uniform(50.0, 150.0, flights)
+    revenue = cost * (6.0 - cost / 100.0 * 12.0 / 13.0) * rng.gamma(4.0, 0.25, flights)
+    arrays = {name: np.ones(flights) for name in PER_FLIGHT} | {"cost": cost, "revenue": revenue, "budget": cost}
+    return FlightTotals(steps=168, **arrays)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_interval_covers_about_as_often_as_it_says(confidence):
+    rng = np.random.default_rng(1)
+    covered = [5.0 in summarise(made_up(rng, 80), confidence).roas_interval for _ in range(250)]
+    assert np.mean(covered) == pytest.approx(confidence, abs=0.06)
+
+
+def test_more_flights_and_less_confidence_make_the_interval_narrower():
+    rng = np.random.default_rng(2)
+    few, many = made_up(rng, 50), made_up(rng, 800)
+
+    def width(totals: FlightTotals, confidence: float) -> float:
+        interval = summarise(totals, confidence).roas_interval
+        return interval.high - interval.low
+
+    assert width(many, 0.95) < 0.5 * width(few, 0.95)
+    assert width(few, 0.5) < width(few, 0.95)
+
+
+def test_interval_is_around_the_pooled_roas_and_repeatable():
+    totals = made_up(np.random.default_rng(3), 60)
+    evaluation = summarise(totals, 0.95)
+    assert evaluation.metrics.roas == totals.revenue.sum() / totals.cost.sum()
+    assert evaluation.metrics.roas in evaluation.roas_interval
+    assert evaluation.confidence == 0.95
+    assert summarise(totals, 0.95).roas_interval == evaluation.roas_interval
+
+
+def test_summary_counts_delivery_as_it_is_told():
+    totals = replace(made_up(np.random.default_rng(5), 5), budget=np.full(5, 1000.0))
+    strict, lenient = (summarise(totals, 0.95, min_delivery=share).metrics for share in (0.9, 0.0))
+    assert strict.delivered_roas == pytest.approx(totals.revenue.sum() / 4500.0)
+    assert lenient.delivered_roas == pytest.approx(lenient.roas)
+
+
+def test_flights_that_spent_nothing_have_no_roas_and_no_interval():
+    totals = replace(made_up(np.random.default_rng(4), 5), cost=np.zeros(5), revenue=np.zeros(5))
+    evaluation = summarise(totals, 0.95)
+    assert np.isnan([evaluation.metrics.roas, evaluation.roas_interval.low, evaluation.roas_interval.high]).all()
