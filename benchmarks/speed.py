@@ -3,8 +3,8 @@
     make bench
 
 Every figure is the median of five, with the cases in turn (A B C A B C ...), so that a machine whose speed drifts
-slows all of them alike. CPU seconds, one thread. The yardstick is numpy drawing the random numbers of the same hours
-and nothing else: what no simulator that draws every hour can beat.
+slows all of them alike. CPU seconds, one thread. The yardstick is numpy drawing the random numbers of 64 flights' hours
+and nothing else; ratios to it say more about the code, and less about the machine, than the figures themselves.
 """
 
 from __future__ import annotations

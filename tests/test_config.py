@@ -62,6 +62,8 @@ def test_to_dict_makes_the_same_configuration_again():
         ({"ppo": {"gamma": 1.1}}, "ppo.gamma", "1.1"),
         ({"ppo": {"reference": "Oracle"}}, "ppo.reference", "'Oracle'"),
         ({"dual": {"prior_strength": 0.0}}, "dual.prior_strength", "0.0"),
+        ({"ppo": {"epochs": 2.0}}, "ppo.epochs", "2.0"),
+        ({"dual": {"shade": "0.1"}}, "dual.shade", "'0.1'"),
         ({"ppo": 3}, "ppo", "3"),
     ],
 )

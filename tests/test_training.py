@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from gaelp_ray.agents import make_agent, reference_bidder
+from gaelp_ray.agents.base import FixedBidder
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
-from gaelp_ray.records import PER_FLIGHT, FlightTotals
+from gaelp_ray.records import PER_FLIGHT, FlightTotals, Rollout
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.training import (
     Iteration,
@@ -82,6 +83,29 @@ def test_continued_training_repeats_an_uninterrupted_one_bit_for_bit(uninterrupt
     assert_same_state(agent.state_dict(), final)
 
 
+class Listener(FixedBidder):
+    """Bids the historical bids and keeps what it was told to learn from."""
+
+    def __init__(self) -> None:
+        self.told: list[Rollout] = []
+
+    def begin(self, flights: int, rng: np.random.Generator) -> None:
+        self.flights = flights
+
+    def act(self, obs: np.ndarray, explore: bool = False) -> np.ndarray:
+        return np.zeros((self.flights, MARKET.landscape.channels), np.float32)
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        self.told.append(rollout)
+        return {}
+
+
+def test_learner_is_told_the_share_of_the_training_behind_it():
+    env, agent = AdCampaignVectorEnv(CONFIG.batch_size, MARKET), Listener()
+    list(train(env, agent, CONFIG, done=1))
+    assert [rollout.progress for rollout in agent.told] == [1 / 3, 2 / 3]
+
+
 def test_training_is_repeated_by_its_seed_and_not_by_another(uninterrupted):
     assert_same_state(trained(CONFIG)[1], uninterrupted[1])
     other = trained(CONFIG.replace({"seed": 6}))[0]
@@ -123,6 +147,11 @@ def test_evaluation_leaves_a_learner_unchanged():
     before = agent.state_dict()
     evaluate(agent, MARKET, 8, SEEDS)
     assert_same_state(agent.state_dict(), before)
+
+
+def test_evaluation_does_not_explore():
+    calm, wild = (make_agent(CONFIG.replace({"ppo.initial_std": std}), MARKET.landscape) for std in (0.01, 2.0))
+    assert_same_totals(evaluate(calm, MARKET, 4, SEEDS).totals, evaluate(wild, MARKET, 4, SEEDS).totals)
 
 
 def test_every_agent_meets_the_same_hidden_markets():

@@ -21,6 +21,10 @@ WIDE = 100
 """Columns of a terminal that shows the whole leaderboard."""
 
 
+DRAWN = 27
+"""Characters of a drawn interval."""
+
+
 def plan_table(plan: SweepPlan, console: Console) -> None:
     """What would run."""
     spec = plan.spec
@@ -54,32 +58,48 @@ def parameters(params: Mapping[str, Any]) -> str:
 
 
 def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """The re-flown arms first, each with its interval; then the rest. Narrow terminals lose two columns."""
+    """The re-flown arms first, each with its interval; then the rest. Narrow terminals lose some columns."""
     wide = console.width >= WIDE
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("trial", no_wrap=True)
-    if wide:
-        table.add_column("agent", no_wrap=True)
-        table.add_column("search", justify="right", no_wrap=True)
+    for name in ("agent", "search") if wide else ():
+        table.add_column(name, justify="right", no_wrap=True)
     for name in ("ROAS", "interval", "delivery", "optimality"):
         table.add_column(name, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("", no_wrap=True, style="bold")
     table.add_column("", overflow="fold")
+    flown = [row for row in rows if row["roas"] is not None and not row["ineligible"]]
+    scale = (min(r["roas_low"] for r in flown), max(r["roas_high"] for r in flown)) if flown else (0.0, 1.0)
     for row in rows:
-        search = [row["agent"], _filled(row["search_score"], "{:.3f}")] if wide else []
         interval = f"{row['roas_low']:.2f} to {row['roas_high']:.2f}" if row["roas"] is not None else ""
         table.add_row(
             str(row["rank"]),
             row["trial"],
-            *search,
+            *([row["agent"], _filled(row["search_score"], "{:.3f}")] if wide else []),
             _filled(row["roas"], "{:.3f}"),
             interval,
             _filled(row["delivery"], "{:.1%}"),
             _filled(row["optimality"], "{:.1%}"),
+            *([_drawn(row, scale)] if wide else []),
             _remark(row),
             style=_style(row),
         )
     console.print(table)
+
+
+def _drawn(row: Mapping[str, Any], scale: tuple[float, float]) -> str:
+    """The interval as a line on a scale that all eligible arms share, such as `  |---o---|  `."""
+    low, high = scale
+    if row["roas"] is None or row["ineligible"] or not low < high:
+        return ""
+    start, middle, end = (
+        round((row[name] - low) / (high - low) * (DRAWN - 1)) for name in ("roas_low", "roas", "roas_high")
+    )
+    line = [" "] * start + ["─"] * (end - start + 1)
+    line[start], line[end], line[middle] = "├", "┤", "●"
+    return "".join(line)
 
 
 def _filled(value: float | None, form: str) -> str:

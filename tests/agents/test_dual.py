@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaelp_ray.agents import make_agent
-from gaelp_ray.agents.dual import BayesDual, _mean_decay
+from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.config import DualConfig, GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import draw
@@ -77,6 +77,14 @@ def test_price_level_is_recovered_exactly_from_the_last_hour(seen):
         np.testing.assert_allclose(recovered, seen.hidden.log_price[t - 1], atol=1e-5)
 
 
+def test_price_level_is_forecast_to_decay_over_the_rest_of_the_flight(seen):
+    bidder, t = BayesDual(DualConfig(price_tracking=0.8), LAND), 30
+    forecast = bidder._log_price(View(seen.obs[t]), t) - LAND.log_price
+    level = seen.hidden.log_price[t - 1] - LAND.log_price
+    ahead = np.arange(1, HOURS - t + 1)
+    np.testing.assert_allclose(forecast, 0.8 * np.mean(LAND.price_autocorrelation**ahead) * level, atol=1e-5)
+
+
 def test_values_come_from_the_exact_counts_of_clicks_and_conversions(seen):
     # Bids of one flight differ only by value, so that their differences show what the bidder believes.
     strength = 3.0
@@ -116,16 +124,20 @@ def test_forgotten_evidence_gives_way_to_the_prior():
     assert abs(lead[0.1][-1] - prior) < 0.01
 
 
-def test_optimism_favours_the_channel_that_is_known_least():
+def test_optimism_favours_the_channel_that_is_known_least_and_fades():
     known, hopeful = log_bids([at_hour(0)])[0, 0], log_bids([at_hour(0)], optimism=1.0)[0, 0]
     sales = LAND.conversion_prior_clicks * LAND.conversion_rate
     np.testing.assert_allclose(sales, sales[0])
     np.testing.assert_allclose((hopeful - known) - (hopeful - known)[0], 0.0, atol=1e-5)
     bought = np.zeros(LAND.channels)
     bought[0] = np.log1p(5000.0)
-    later = at_hour(1, log_clicks=bought)
-    gain = log_bids([at_hour(0), later], optimism=1.0)[1, 0] - log_bids([at_hour(0), later])[1, 0]
-    assert (gain[1:] > gain[0] + 0.1).all()
+    leads = []
+    for t in (1, 84):
+        flight = [at_hour(0), at_hour(t, log_clicks=bought)]
+        gain = (log_bids(flight, optimism=1.0) - log_bids(flight))[1, 0]
+        leads.append(gain[1:] - gain[0])
+    assert (leads[0] > 0.1).all()
+    np.testing.assert_allclose(leads[1] / leads[0], (1.0 - 84 / HOURS) / (1.0 - 1 / HOURS), rtol=1e-3)
 
 
 def test_dearer_prices_in_the_last_hour_raise_the_bids_with_tracking_only():
@@ -147,11 +159,6 @@ def test_busy_day_lowers_the_bids_of_its_rest_with_traffic_use_only():
     busy[-1] = at_hour(58, log_clicks=np.log1p(320.0), log_expected_clicks=np.log1p(240.0))
     with_use, without = (log_bids(busy, traffic_use=use)[-1] for use in (1.0, 0.0))
     assert (with_use < without).all()
-
-
-@pytest.mark.parametrize("hours", [1, 10, 168])
-def test_price_level_decays_as_its_autoregression(hours):
-    assert _mean_decay(0.97, hours) == pytest.approx(np.mean(0.97 ** np.arange(1, hours + 1)))
 
 
 def test_flight_that_is_almost_over_and_broke_still_bids_finite():

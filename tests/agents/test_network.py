@@ -19,6 +19,11 @@ def test_weights_start_orthogonal_with_their_gains(sizes):
         np.testing.assert_allclose(gram, gain**2 * np.eye(min(rows, columns)), atol=1e-12)
 
 
+def test_initial_weights_have_no_preferred_sign():
+    corners = [network(seed).weights[0][0, 0] for seed in range(40)]
+    assert 10 < sum(corner > 0 for corner in corners) < 30
+
+
 def test_biases_start_at_zero_and_seeds_differ():
     assert not any(bias.any() for bias in network().biases)
     assert not np.array_equal(network(1).weights[0], network(2).weights[0])

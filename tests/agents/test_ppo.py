@@ -170,6 +170,16 @@ def test_steps_are_epochs_times_minibatches():
     assert agent.adam.steps == 15
 
 
+def test_update_takes_its_observations_into_the_normaliser():
+    agent = learner()
+    rollout, _ = play(agent, 1)
+    agent.normaliser.mean[:], agent.normaliser.count = 100.0, 1.0
+    agent.update(rollout)
+    assert agent.normaliser.count == 257.0
+    expected = (100.0 + rollout.obs[0].sum(axis=0)) / 257.0
+    np.testing.assert_allclose(agent.normaliser.mean, expected, rtol=1e-5)
+
+
 def test_exploration_has_the_initial_spread_around_the_mean():
     agent = learner(initial_std=0.3)
     rollout, _ = play(agent, 5, flights=4000)

@@ -107,7 +107,7 @@ def test_volume_prior_knows_the_spread_of_volume_and_click_rate():
     assert replace(LAND, ctr_log_sd=0.5).volume_prior_clicks < LAND.volume_prior_clicks
 
 
-def test_exact_calibration_is_a_strong_but_finite_prior():
-    exact = replace(LAND, conversion_rate_log_sd=0.0)
-    assert np.isfinite(exact.conversion_prior_clicks).all()
-    assert (exact.conversion_prior_clicks > 100 * LAND.conversion_prior_clicks).all()
+def test_exact_calibration_is_a_prior_as_strong_as_a_spread_of_one_percent():
+    exact, narrow = (replace(LAND, conversion_rate_log_sd=spread).conversion_prior_clicks for spread in (0.0, 0.01))
+    np.testing.assert_array_equal(exact, narrow)
+    np.testing.assert_allclose(exact * LAND.conversion_rate, 1e4, rtol=1e-3)

@@ -193,3 +193,19 @@ def test_observation_right_after_some_hours_agrees_with_the_totals():
     np.testing.assert_allclose(np.expm1(view.channel("log_clicks")).sum(axis=1), totals.clicks, **near)
     clock = np.arctan2(view.overall("hour_sin"), view.overall("hour_cos")) * 24.0 / (2.0 * np.pi)
     np.testing.assert_allclose(clock % 24.0, hours % 24, **near)
+
+
+def test_recent_spend_is_the_moving_average_of_hourly_spend():
+    seen, _, _ = flown(AdCampaignVectorEnv(4, MARKET), 12, uniform_actions(12, 4, 30))
+    shares = np.stack([View(obs).channel("spend_share") for obs in seen])
+    average = np.zeros_like(shares[0])
+    for spent in np.diff(shares, axis=0):
+        average = 0.9 * average + 0.1 * HOURS * spent
+    np.testing.assert_allclose(View(seen[-1]).channel("recent_spend"), average, atol=1e-4)
+
+
+def test_expected_clicks_are_the_calibrated_ones_at_the_same_win_rates():
+    seen, _, _ = flown(AdCampaignVectorEnv(4, MARKET), 13, uniform_actions(13, 4, 30))
+    won = np.stack([View(obs).channel("win_rate") for obs in seen[1:]])
+    expected = LAND.volume * LAND.ctr * (LAND.traffic[:30, None, None] * won).sum(axis=0)
+    np.testing.assert_allclose(np.expm1(View(seen[-1]).channel("log_expected_clicks")), expected, rtol=1e-4)
