@@ -7,6 +7,7 @@
     │   ├── SweepFileError    a sweep file: all of its problems at once
     │   ├── StorageError      a folder that cannot be written, exists already, or is not there
     │   └── ModelError        a model folder that is missing, damaged, or made for another market
+    ├── SweepInterrupted      Ctrl-C: exit code 130, what was finished stays
     └── TrainingError         a training cannot go on: the trial has failed, the sweep goes on
 
 Every message names what is wrong, where, and how to mend it, in one line per problem.
@@ -48,6 +49,10 @@ class StorageError(InputError):
 
 class ModelError(InputError):
     """A model folder is missing, damaged, or was made for another market."""
+
+
+class SweepInterrupted(GaelpError):
+    """A person stopped the sweep; the trials that were done keep their checkpoints and W&B runs."""
 
 
 class TrainingError(GaelpError):

@@ -84,7 +84,8 @@ class LiveSweep:
         below = Text(f"… and {hidden} more trials", style="dim") if hidden > 0 else Text("")
         text, done, total = self._stage
         status = Text(f"{text}  {done}/{total}  {time.monotonic() - self._started:.0f} s  ")
-        return Group(table, below, status, ProgressBar(total=max(total, 1), completed=done, width=60))
+        note = Text("running: training flights; completed: validation flights, common to all trials", style="dim")
+        return Group(table, below, note, status, ProgressBar(total=max(total, 1), completed=done, width=60))
 
 
 def _order(row: _Row) -> int:

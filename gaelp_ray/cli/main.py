@@ -17,7 +17,7 @@ from rich.console import Console
 from gaelp_ray.checkpoint import load_model, plain
 from gaelp_ray.cli import tables
 from gaelp_ray.cli.live import LiveSweep
-from gaelp_ray.errors import GaelpError, InputError, StorageError
+from gaelp_ray.errors import GaelpError, InputError, StorageError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
 from gaelp_ray.sweep.plan import plan_sweep
 from gaelp_ray.sweep.store import SweepFolder, sweeps_in
@@ -49,6 +49,8 @@ def main() -> None:
         code = app(arguments, standalone_mode=False)
     except InputError as error:
         code = _complain(error, debug, 2)
+    except SweepInterrupted as error:
+        code = _complain(error, debug, 130)
     except GaelpError as error:
         code = _complain(error, debug, 1)
     except typer.Exit as done:

@@ -17,11 +17,11 @@ from gaelp_ray.sweep.plan import SweepPlan
 if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` does without
     from gaelp_ray.sweep.pipeline import SweepResult
 
-WIDE = 100
+WIDE = 112
 """Columns of a terminal that shows the whole leaderboard."""
 
 
-DRAWN = 27
+DRAWN = 25
 """Characters of a drawn interval."""
 
 
@@ -113,7 +113,7 @@ def _remark(row: Mapping[str, Any]) -> Text:
         return Text(str(row["status"]))
     if row["ineligible"]:
         return Text(f"not eligible: {row['ineligible']}")
-    return Text({"default": "control arm", "reference": "reference line"}.get(str(row["role"]), ""))
+    return Text("")
 
 
 def _style(row: Mapping[str, Any]) -> str:

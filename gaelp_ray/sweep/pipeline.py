@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gaelp_ray.checkpoint import Model, load_model, save_model
-from gaelp_ray.records import Candidate, Selection, TrialResult
+from gaelp_ray.errors import SweepInterrupted
+from gaelp_ray.records import Candidate, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep import summary
 from gaelp_ray.sweep.listener import Silence, SweepListener
 from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
@@ -70,7 +71,7 @@ def run_sweep(
         listener: is told of every change.
 
     Raises InputError before anything starts if the file, the storage or the tracking mode is wrong. A sweep without
-    an eligible winner is no error: see `SweepResult.selection`.
+    an eligible winner is no error: see `SweepResult.selection`. Raises SweepInterrupted after Ctrl-C.
     """
     listener = listener or Silence()
     plan = plan_sweep(Path(path), overrides)
@@ -83,6 +84,7 @@ def run_sweep(
     with ray_session(variables):
         cpus, started = session_cpus(), time.monotonic()
         trials = search(plan, settings, folder.path, listener)
+        _require_uninterrupted(trials, folder)
         searched = time.monotonic()
         selection = _final_stage(plan, trials, listener)
         selected = time.monotonic()
@@ -94,6 +96,16 @@ def run_sweep(
         publication = _publish(plan, settings, folder, selection, board)
     folder.write_end(summary.selection_record(plan, selection, board, publication), board)
     return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
+
+
+def _require_uninterrupted(trials: Sequence[TrialResult], folder: SweepFolder) -> None:
+    """Tune ends quietly after Ctrl-C; a winner among half of the trials is not what was asked for."""
+    done = sum(trial.status is not TrialStatus.INTERRUPTED for trial in trials)
+    if done < len(trials):
+        raise SweepInterrupted(
+            f"interrupted after {done} of {len(trials)} trials; their checkpoints and W&B runs are in {folder.path}. "
+            "Start again with --overwrite"
+        )
 
 
 def _final_stage(plan: SweepPlan, trials: list[TrialResult], listener: SweepListener) -> Selection:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,6 @@ from gaelp_ray.errors import InputError
 
 Mode = Literal["online", "offline", "disabled"]
 PROBE_SECONDS = 3.0
-NO_KEY = "no W&B key is set (WANDB_API_KEY or `wandb login`)"
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,24 @@ def choose_mode(wanted: str) -> TrackingMode:
 
 def _what_online_lacks(settings: wandb.Settings) -> str:
     """Empty where a key is set and the server answers; else what is missing."""
+    if not (settings.api_key or _key_in_netrc(settings.base_url)):
+        return "no W&B key is set (WANDB_API_KEY or `wandb login`)"
     try:
         urllib.request.urlopen(settings.base_url, timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError:
-        pass  # any answer is a server's
+        return ""  # any answer is a server's
     except (OSError, ValueError) as error:
-        unreachable = f"{settings.base_url} does not answer ({getattr(error, 'reason', error)})"
-        return unreachable if settings.api_key else f"{NO_KEY}, and {unreachable}"
-    has_key = settings.api_key or wandb.login(prompt=False, verify=False)
-    return "" if has_key else NO_KEY
+        return f"{settings.base_url} does not answer ({getattr(error, 'reason', error)})"
+    return ""
+
+
+def _key_in_netrc(base_url: str) -> bool:
+    """Whether `wandb login` has left a key; asking wandb.login() takes 5 s where the server is away."""
+    path = os.environ.get("NETRC") or str(Path.home() / ".netrc")
+    try:
+        return netrc.netrc(path).authenticators(urllib.parse.urlsplit(base_url).netloc) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def environment(mode: TrackingMode, folder: Path) -> dict[str, str]:

@@ -161,6 +161,17 @@ def test_busy_day_lowers_the_bids_of_its_rest_with_traffic_use_only():
     assert (with_use < without).all()
 
 
+@pytest.mark.parametrize("use", [1.0, 0.5])
+def test_todays_surplus_by_hand(use):
+    bidder = BayesDual(DualConfig(traffic_use=use), LAND)
+    bidder.begin(1, np.random.default_rng(0))
+    bidder._todays_surplus(np.array([1400.0]), np.array([1400.0]), 48)
+    surplus = bidder._todays_surplus(np.array([2240.0]), np.array([1680.0]), 58)
+    # Since midnight 840 clicks where 280 were expected, each shrunk by 20; then against the flight's own ratio.
+    busier = ((840 + 20) / (280 + 20)) / ((2240 + 20) / (1680 + 20))
+    assert surplus[0] == pytest.approx(LAND.traffic[58:72].sum() * (busier**use - 1.0))
+
+
 def test_flight_that_is_almost_over_and_broke_still_bids_finite():
     flights = [at_hour(t, budget_left=0.0) for t in (0, HOURS_PER_DAY, HOURS - 1)]
     assert np.isfinite(log_bids(flights)).all()

@@ -1,0 +1,48 @@
+"""The family tree of errors, and the sentence that helps with a misspelt name."""
+
+import pytest
+
+from gaelp_ray import errors
+from gaelp_ray.errors import GaelpError, InputError, SweepFileError, TrainingError, did_you_mean
+
+FAMILY = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GaelpError)]
+INPUT_ERRORS = ("ConfigError", "MarketError", "SweepFileError", "StorageError", "ModelError")
+
+
+@pytest.mark.parametrize("name", INPUT_ERRORS)
+def test_wrong_input_is_an_input_error(name):
+    assert issubclass(getattr(errors, name), InputError)
+
+
+def test_training_that_cannot_go_on_is_no_input_error():
+    assert issubclass(TrainingError, GaelpError)
+    assert not issubclass(TrainingError, InputError)
+
+
+@pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
+def test_family_tree_in_the_docstring_draws_every_error(kind):
+    assert kind.__name__ in (errors.__doc__ or "")
+
+
+def test_sweep_file_error_keeps_its_problems_and_their_order():
+    error = SweepFileError(line for line in ("s.yaml:2:1: second", "s.yaml:1:1: first"))
+    assert error.problems == ("s.yaml:2:1: second", "s.yaml:1:1: first")
+    assert str(error) == "s.yaml:2:1: second\ns.yaml:1:1: first"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("learning_rat", "learning_rate"),
+        ("lerning_rate", "learning_rate"),
+        ("LEARNING_RATE", "learning_rate"),
+        ("ppo", "PPO"),
+        ("BayesDaul", "BayesDual"),
+    ],
+)
+def test_misspelt_name_comes_with_the_closest_known_one(typed, meant):
+    assert did_you_mean(typed, ["PPO", "BayesDual", "learning_rate", "batch_size"]) == f"Did you mean {meant!r}?"
+
+
+def test_name_like_no_other_comes_with_all_known_ones_in_order():
+    assert did_you_mean("zebra", ["PPO", "BayesDual", "PID"]) == "Known: BayesDual, PID, PPO."
