@@ -195,9 +195,16 @@ def explain(message: str, value: object) -> str:
     """A pydantic message in a person's words, with the value and, where YAML is the trap, the remedy."""
     text = message[0].lower() + message[1:].replace("Input", "the value")
     text = text.replace("input should", "should")
+    if isinstance(value, str) and "number" in message and looks_numeric(value):
+        return number_remedy(value)
+    return f"{value!r} {text}"
+
+
+def number_remedy(value: object) -> str:
+    """What is wrong with something that should be a number, and, where YAML is the trap, how to write it."""
     if isinstance(value, str) and looks_numeric(value):
         return f"{value!r} is text, not a number: write {float(value)!r} (YAML needs the dot in 1.0e-4, and no quotes)"
-    return f"{value!r} {text}"
+    return f"{value!r} is {'text, ' if isinstance(value, str) else ''}not a number"
 
 
 def looks_numeric(text: str) -> bool:

@@ -157,8 +157,9 @@ def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> I
     try:
         config = GAELPExperimentConfig(**nest(values))
     except ConfigError as error:
+        (name,) = values
         for line in str(error).splitlines():
-            yield Problem(path, line)
+            yield Problem(path, line.removeprefix(f"{name}: "))  # the path names it already
         return
     if "agent_type" in values and config.agent_type not in agent_types():
         yield Problem(path, f"unknown agent {config.agent_type!r}. {did_you_mean(config.agent_type, agent_types())}")

@@ -63,72 +63,88 @@ def test_bounds_keep_the_numbers_as_written():
 @pytest.mark.parametrize(
     ("parameter", "complaint"),
     [
-        ("{min: 0.1, max: 0.01}", "4:3: parameters.learning_rate: min 0.1 is not below max 0.01"),
-        ("{min: 3, max: 3}", "4:3: parameters.learning_rate: min 3 is not below max 3"),
-        ("{min: .nan, max: 0.1}", "4:3: parameters.learning_rate: min nan is not below max 0.1"),
-        ("{min: 0.1}", "4:3: parameters.learning_rate: uniform needs max"),
-        ("{values: []}", "4:3: parameters.learning_rate: values is empty: list at least one"),
-        ("{values: [0.1, 0.2], probabilities: [1.0]}", "4:3: parameters.learning_rate: 1 probabilities for 2 values"),
-        ("{values: [0.1, 0.2], probabilities: [0.5, 0.6]}", "4:3: parameters.learning_rate: probabilities must"),
-        ("{values: [0.1, 0.2], probabilities: [-0.5, 1.5]}", "4:3: parameters.learning_rate: probabilities must"),
-        (
-            "{values: [1, 2], probabilities: [true, 0.0]}",
-            "4:51: parameters.learning_rate.probabilities.0: True is no n",
-        ),
-        ("{value: 0.1, values: [0.1]}", "4:3: parameters.learning_rate: needs exactly one of: value; values; min and"),
-        ("{values: [0.1], min: 0.1, max: 1.0}", "4:3: parameters.learning_rate: needs exactly one of"),
-        ("{}", "4:3: parameters.learning_rate: needs exactly one of"),
-        ("{min: true, max: 2}", "4:19: parameters.learning_rate.min: True is no number"),
-        ("{min: low, max: 2}", "4:19: parameters.learning_rate.min: 'low' is text"),
-        ("{min: 1e-4, max: 0.1}", "4:19: parameters.learning_rate.min: '1e-4' is text: write 0.0001"),
-        ("{min: 0.1, max: 1e1}", "4:29: parameters.learning_rate.max: '1e1' is text: write 10.0"),
-        ("{distribution: log_uniform_values, min: 0.0, max: 0.1}", "4:3: parameters.learning_rate: log_uniform_values"),
-        ("{distribution: log_uniform_values, min: 0.1}", "4:3: parameters.learning_rate: log_uniform_values needs max"),
-        ("{distribution: int_uniform, min: 1.5, max: 3}", "4:3: parameters.learning_rate: int_uniform needs whole"),
-        ("{distribution: categorical, min: 1, max: 3}", "4:3: parameters.learning_rate: categorical needs values"),
-        (
-            "{distribution: gauss, min: 1, max: 3}",
-            "4:19: parameters.learning_rate.distribution: 'gauss' should be 'con",
-        ),
-        ("{min: 0.1, mx: 0.2}", "4:29: parameters.learning_rate.mx: unknown key. Did you mean 'max'?"),
-        ("0.1", "4:3: parameters.learning_rate: 0.1 "),
+        ("{min: 0.1, max: 0.01}", "min 0.1 is not below max 0.01"),
+        ("{min: 3, max: 3}", "min 3 is not below max 3"),
+        ("{min: .nan, max: 0.1}", "min nan is not below max 0.1"),
+        ("{min: 0.1}", "needs max"),
+        ("{values: []}", "values is empty: list at least one"),
+        ("{values: [0.1, 0.2], probabilities: [1.0]}", "1 probabilities for 2 values"),
+        ("{values: [0.1, 0.2], probabilities: [0.5, 0.6]}", "probabilities must be at least 0 and sum to 1"),
+        ("{values: [0.1, 0.2], probabilities: [-0.5, 1.5]}", "probabilities must be at least 0 and sum to 1"),
+        ("{value: 0.1, values: [0.1]}", "needs exactly one of: value; values; min and max"),
+        ("{values: [0.1], min: 0.1, max: 1.0}", "needs exactly one of: value; values; min and max"),
+        ("{}", "needs exactly one of: value; values; min and max"),
+        ("{distribution: log_uniform_values, min: 0.0, max: 0.1}", "log_uniform_values needs min > 0, not 0.0"),
+        ("{distribution: log_uniform_values, min: 0.1}", "needs max"),
+        ("{distribution: int_uniform, min: 1.5, max: 3}", "int_uniform needs whole numbers"),
+        ("{distribution: categorical, min: 1, max: 3}", "needs values"),
+        ("0.1", "0.1 "),
     ],
 )
-def test_wrong_parameter_is_refused_with_its_place(write, parameter, complaint):
+def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint):
     (problem,) = refusal(write(f"{HEAD}  learning_rate: {parameter}\n"))
-    assert problem.startswith(complaint)
+    assert problem.startswith("4:3: parameters.learning_rate: ")
+    assert complaint in problem
 
 
 @pytest.mark.parametrize(
-    ("lines", "complaint"),
+    ("parameter", "place", "complaint"),
     [
-        ("paramters: 3", "5:1: paramters: unknown key. Did you mean 'parameters'?"),
-        ("zebra: 3", "5:1: zebra: unknown key. Known: description, entity, max_concurrent, method"),
-        ("select: {topk: 3}", "5:10: select.topk: unknown key. Did you mean 'top_k'?"),
-        ("resources: {cpus: 1}", "5:13: resources.cpus: unknown key. Did you mean 'cpu'?"),
-        ("tracking: {mod: offline}", "5:12: tracking.mod: unknown key. Did you mean 'mode'?"),
-        ("metric: {name: roas, gaol: maximize}", "5:22: metric.gaol: unknown key. Did you mean 'goal'?"),
-        ("metric: {name: roas, goal: maximise}", "5:22: metric.goal: 'maximise' should be 'maximize' or 'minimize'"),
-        ("name: ../x", "5:1: name: '../x' names a folder: use letters, digits"),
-        ("name: a b", "5:1: name: 'a b' names a folder: use letters, digits"),
-        ("name: ''", "5:1: name: '' names a folder: use letters, digits"),
-        ("name: 5", "5:1: name: 5 "),
-        ("seed: -1", "5:1: seed: -1 should be greater than or equal to 0"),
-        ("max_concurrent: 0", "5:1: max_concurrent: 0 should be greater than or equal to 1"),
-        ("select: {top_k: 0}", "5:10: select.top_k: 0 should be greater than or equal to 1"),
-        ("select: {confidence: 1.0}", "5:10: select.confidence: 1.0 should be less than 1"),
-        ("select: {min_delivery: 9e-1}", "5:10: select.min_delivery: '9e-1' is text, not a number: write 0.9"),
-        ("select:\n  episodes: 5", "6:3: select.episodes: 5 should be greater than or equal to 16"),
-        ("resources: {cpu: 0}", "5:13: resources.cpu: 0 should be greater than 0"),
-        ("resources: {memory: -1}", "5:13: resources.memory: -1 should be greater than 0"),
-        ("resources: {memory: 1 parsec}", "5:1: resources: memory '1 parsec' is no size: write a number with KiB"),
-        ("tracking: {mode: offlin}", "5:12: tracking.mode: 'offlin' should be 'auto', 'online', 'offline' or"),
-        ("trial: [1]", "5:1: trial: [1] should be "),
+        ("{values: [1, 2], probabilities: [true, 0.0]}", "4:51: parameters.learning_rate.probabilities.0", "True"),
+        ("{min: true, max: 2}", "4:19: parameters.learning_rate.min", "True is not a number"),
+        ("{min: low, max: 2}", "4:19: parameters.learning_rate.min", "'low' is text"),
+        ("{min: 1e-4, max: 0.1}", "4:19: parameters.learning_rate.min", "write 0.0001"),
+        ("{min: 0.1, max: 1e1}", "4:29: parameters.learning_rate.max", "write 10.0"),
+        (
+            "{distribution: gauss, min: 1, max: 3}",
+            "4:19: parameters.learning_rate.distribution",
+            "'log_uniform_values'",
+        ),
+        ("{min: 0.1, mx: 0.2}", "4:29: parameters.learning_rate.mx", "Did you mean 'max'?"),
     ],
 )
-def test_wrong_key_is_refused_with_its_place(write, lines, complaint):
+def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, place, complaint):
+    (problem,) = refusal(write(f"{HEAD}  learning_rate: {parameter}\n"))
+    assert problem.startswith(f"{place}: ")
+    assert complaint in problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "complaint"),
+    [
+        ("paramters: 3", "5:1: paramters", "unknown key. Did you mean 'parameters'?"),
+        ("zebra: 3", "5:1: zebra", "unknown key. Known: description, entity, max_concurrent, method"),
+        ("select: {topk: 3}", "5:10: select.topk", "unknown key. Did you mean 'top_k'?"),
+        ("resources: {cpus: 1}", "5:13: resources.cpus", "unknown key. Did you mean 'cpu'?"),
+        ("tracking: {mod: offline}", "5:12: tracking.mod", "unknown key. Did you mean 'mode'?"),
+        ("metric: {name: roas, gaol: maximize}", "5:22: metric.gaol", "unknown key. Did you mean 'goal'?"),
+        ("metric: {name: roas, goal: maximise}", "5:22: metric.goal", "'maximise' should be 'maximize' or 'minimize'"),
+        ("name: ../x", "5:1: name", "'../x' names a folder: use letters, digits"),
+        ("name: a b", "5:1: name", "'a b' names a folder: use letters, digits"),
+        ("name: ''", "5:1: name", "'' names a folder: use letters, digits"),
+        ("name: 5", "5:1: name", "5 "),
+        ("seed: -1", "5:1: seed", "-1 should be greater than or equal to 0"),
+        ("max_concurrent: 0", "5:1: max_concurrent", "0 should be greater than or equal to 1"),
+        ("select: {top_k: 0}", "5:10: select.top_k", "0 should be greater than or equal to 1"),
+        ("select: {confidence: 1.0}", "5:10: select.confidence", "1.0 should be less than 1"),
+        ("select: {min_delivery: 9e-1}", "5:10: select.min_delivery", "'9e-1' is text, not a number: write 0.9"),
+        ("select:\n  episodes: 5", "6:3: select.episodes", "5 should be greater than or equal to 16"),
+        ("resources: {cpu: 0}", "5:13: resources.cpu", "0 should be greater than 0"),
+        ("resources: {memory: -1}", "5:13: resources.memory", "-1 should be greater than 0"),
+        ("tracking: {mode: offlin}", "5:12: tracking.mode", "'offlin' should be 'auto', 'online', 'offline' or"),
+        ("trial: [1]", "5:1: trial", "[1] should be "),
+    ],
+)
+def test_wrong_key_is_refused_with_its_place(write, lines, place, complaint):
     (problem,) = refusal(write(f"{BASE}{lines}\n"))
-    assert problem.startswith(complaint)
+    assert problem.startswith(f"{place}: ")
+    assert complaint in problem
+
+
+def test_size_of_memory_that_is_none_is_refused_with_the_units(write):
+    (problem,) = refusal(write(f"{BASE}resources: {{memory: 1 parsec}}\n"))
+    assert problem.startswith("5:")
+    assert "memory '1 parsec' is no size: write a number with KiB, MiB or GiB" in problem
 
 
 @pytest.mark.parametrize(
@@ -171,12 +187,11 @@ def test_what_remains_without_the_problems_can_be_checked_further(write):
 
 
 def test_keys_of_wandbs_launcher_are_accepted_and_reported_as_unused(write):
-    launcher = "".join(f"{key}: [x, y]\n" for key in sorted(LAUNCHER_KEYS))
-    path = write(BASE + launcher)
-    assert load_sweep(path) == load_sweep(write(BASE))
-    path = write(BASE + launcher)
-    assert unused_keys(read_document(path)) == sorted(LAUNCHER_KEYS)
     assert {"program", "command", "controller", "job"} < LAUNCHER_KEYS
+    plain = load_sweep(write(BASE))
+    path = write(BASE + "".join(f"{key}: [x, y]\n" for key in sorted(LAUNCHER_KEYS)))
+    assert load_sweep(path) == plain
+    assert unused_keys(read_document(path)) == sorted(LAUNCHER_KEYS)
 
 
 def test_own_keys_are_not_reported_as_unused(write):
