@@ -159,7 +159,10 @@ def nest(values: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> di
     for key, value in values.items():
         section, _, name = key.partition(".")
         if name:
-            tree[section] = nest({name: value}, into=tree.get(section, {}))
+            inner = tree.get(section, {})
+            if not isinstance(inner, Mapping):
+                raise ConfigError(f"unknown field {key!r}: {section} has no parts. {did_you_mean(key, FIELD_NAMES)}")
+            tree[section] = nest({name: value}, into=inner)
         else:
             tree[section] = value
     return tree
@@ -195,7 +198,7 @@ def explain(message: str, value: object) -> str:
     """A pydantic message in a person's words, with the value and, where YAML is the trap, the remedy."""
     text = message[0].lower() + message[1:].replace("Input", "the value")
     text = text.replace("input should", "should")
-    if isinstance(value, str) and "number" in message and looks_numeric(value):
+    if isinstance(value, str) and looks_numeric(value) and ("number" in message or "integer" in message):
         return number_remedy(value)
     return f"{value!r} {text}"
 
@@ -203,7 +206,9 @@ def explain(message: str, value: object) -> str:
 def number_remedy(value: object) -> str:
     """What is wrong with something that should be a number, and, where YAML is the trap, how to write it."""
     if isinstance(value, str) and looks_numeric(value):
-        return f"{value!r} is text, not a number: write {float(value)!r} (YAML needs the dot in 1.0e-4, and no quotes)"
+        number = float(value)
+        literal = repr(int(number)) if number.is_integer() and "." not in value else repr(number)
+        return f"{value!r} is text, not a number: write {literal} (YAML needs the dot in 1.0e-4, and no quotes)"
     return f"{value!r} is {'text, ' if isinstance(value, str) else ''}not a number"
 
 

@@ -98,7 +98,9 @@ def evaluate(agent: Agent, market: Market, episodes: int, seeds: Sequence[int], 
 
 
 def batches(episodes: int) -> list[tuple[int, int]]:
-    """(number, flights) of each numpy batch that an evaluation is flown in."""
+    """(number, flights) of each numpy batch that an evaluation is flown in. Raises ValueError for none."""
+    if episodes < 1:
+        raise ValueError(f"an evaluation needs at least one flight, not {episodes}")
     starts = range(0, episodes, EVALUATION_BATCH)
     return [(number, min(EVALUATION_BATCH, episodes - start)) for number, start in enumerate(starts)]
 

@@ -163,3 +163,22 @@ def test_nest_merges_over_a_tree_without_changing_it():
     tree = {"ppo": {"epochs": 4, "gamma": 1.0}, "seed": 0}
     assert nest({"ppo.epochs": 2, "seed": 1}, into=tree) == {"ppo": {"epochs": 2, "gamma": 1.0}, "seed": 1}
     assert tree == {"ppo": {"epochs": 4, "gamma": 1.0}, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy"),
+    [
+        ({"batch_size": "32"}, "write 32 "),
+        ({"learning_rate": "1e-4"}, "write 0.0001 "),
+        ({"learning_rate": "2.0"}, "write 2.0 "),
+    ],
+)
+def test_numbers_written_as_text_get_a_remedy_that_works(values, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        GAELPExperimentConfig(**values)
+
+
+@pytest.mark.parametrize("key", ["agent_type.x", "ppo.epochs.x"])
+def test_a_dotted_name_below_a_plain_field_is_refused(key):
+    with pytest.raises(ConfigError, match="has no parts"):
+        GAELPExperimentConfig().replace({key: 3})

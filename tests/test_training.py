@@ -242,3 +242,8 @@ def test_flights_that_spent_nothing_have_no_roas_and_no_interval():
     totals = replace(made_up(np.random.default_rng(4), 5), cost=np.zeros(5), revenue=np.zeros(5))
     evaluation = summarise(totals, 0.95)
     assert np.isnan([evaluation.metrics.roas, evaluation.roas_interval.low, evaluation.roas_interval.high]).all()
+
+
+def test_an_evaluation_without_flights_is_refused():
+    with pytest.raises(ValueError, match="at least one flight"):
+        batches(0)

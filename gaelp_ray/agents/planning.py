@@ -30,23 +30,29 @@ class Outlook:
 
 
 def spend_all(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
-    """log lambda, (B,), at which expected spend equals the budget, by Newton steps from a first guess.
+    """log lambda, (B,), at which expected spend equals the budget, by `steps` Newton steps from a first guess.
 
-    Spend per channel is clicks x exp(mu + sd^2/2) Phi(z - sd) with z = (log value - log lambda - mu) / sd. Its
-    logarithm is concave and falling in log lambda, so that Newton's method on it is safe from any start with spend;
-    a step is limited to 2, and a market cheaper than the budget ends at the lower end of the range.
+    Spend per channel is clicks x exp(mu + sd^2/2) Phi(z - sd) with z = (log value - log lambda - mu) / sd; it falls
+    with lambda. Newton's method on its logarithm can cycle where channels lie far apart, so that a step out of the
+    bracket found so far is replaced by bisection. A market cheaper than the budget ends at the lower end of the range.
     """
     sd = outlook.log_sd
     scale = outlook.clicks * np.exp(outlook.log_price + sd**2 / 2.0)
     top = (outlook.log_value - outlook.log_price) / sd - sd
     log_budget = np.log(np.maximum(outlook.budget, 1e-9))
     x = log_multiplier
+    # A hair wider than the range, so that its ends are inside.
+    low, high = np.full_like(x, LOG_MULTIPLIER_RANGE[0] - 1e-6), np.full_like(x, LOG_MULTIPLIER_RANGE[1] + 1e-6)
     for _ in range(steps):
         z = top - (x / sd)[:, None]
         spend = np.maximum((scale * ndtr(z)).sum(axis=1), 1e-300)
         slope = (scale * np.exp(-0.5 * z * z)).sum(axis=1) / (_SQRT_2PI * sd)
-        step = (np.log(spend) - log_budget) * spend / np.maximum(slope, 1e-300)
-        x = np.clip(x + np.clip(step, -2.0, 2.0), *LOG_MULTIPLIER_RANGE)
+        excess = np.log(spend) - log_budget
+        low, high = np.where(excess > 0, x, low), np.where(excess > 0, high, x)
+        newton = x + np.clip(excess * spend / np.maximum(slope, 1e-300), -2.0, 2.0)
+        newton = np.clip(newton, *LOG_MULTIPLIER_RANGE)
+        settled = np.abs(newton - x) < 1e-9  # at the root, which is then also an end of the bracket
+        x = np.where(((newton > low) & (newton < high)) | settled, newton, (low + high) / 2.0)
     return x
 
 

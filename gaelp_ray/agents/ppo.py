@@ -56,8 +56,6 @@ class PPO:
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """The policy's mean, or with `explore` a sample of it, which is remembered for the update."""
-        if explore and not self.normaliser.count:
-            self.normaliser.update(obs)
         mean: F32 = self.policy(self.normaliser(obs)).astype(np.float32)
         if not explore:
             return mean

@@ -52,14 +52,14 @@ def clearing(log_bid: FloatArray, log_price: FloatArray, log_sd: float) -> tuple
     z = (log_bid - log_price) / log_sd
     win = ndtr(z)
     price = np.exp(log_price + log_sd**2 / 2.0) * ndtr(z - log_sd) / np.maximum(win, 1e-300)
-    # Far in the tail the quotient loses its digits; a price below the bid never exceeds it.
-    return win, np.minimum(price, np.exp(log_bid))
+    # Where nothing is ever won the quotient loses its digits; the price tends to the bid there.
+    return win, np.where(win > 1e-12, price, np.exp(log_bid))
 
 
 def draw(rng: np.random.Generator, hour: Hour, bids: FloatArray, left: FloatArray) -> Outcome:
-    """Draw one hour at these bids; no flight spends more than it has `left`, (B,)."""
+    """Draw one hour at these bids; no flight spends more than it has `left`, (B,), and none bids with nothing left."""
     win, price = clearing(np.log(bids), hour.log_price, hour.log_sd)
-    impressions = rng.poisson(hour.volume * win)
+    impressions = rng.poisson(hour.volume * win * (left > 0.0)[:, None])
     clicks = rng.binomial(impressions, hour.ctr)
     cost = clicks * price
     short = cost.sum(axis=1) > left

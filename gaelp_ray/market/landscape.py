@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from gaelp_ray.records import FloatArray
 
@@ -122,13 +122,14 @@ def solve_landscape(
 def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float) -> FloatArray:
     """Location mu of a lognormal price whose mean below `bid` is `paid`, (S,), by bisection.
 
-    Mean below the bid: exp(mu + sd^2/2) Phi(z - sd) / Phi(z), z = (ln bid - mu) / sd. It grows with mu from 0 to the
-    bid, so that a bracket always exists for 0 < paid < bid.
+    Mean below the bid: exp(mu + sd^2/2) Phi(z - sd) / Phi(z), z = (ln bid - mu) / sd. It grows with mu from 0 towards
+    the bid, in logarithms so that it keeps its digits far in the tail. `paid` must lie below 0.95 of the bid.
     """
-    low, high = np.log(paid) - 20.0 * log_sd, np.log(bid) + 6.0 * log_sd
-    for _ in range(80):
+    low, high = np.log(paid) - 20.0 * log_sd, np.log(bid) + 100.0 * log_sd
+    for _ in range(100):
         mu = (low + high) / 2.0
         z = (np.log(bid) - mu) / log_sd
-        too_dear = np.exp(mu + log_sd**2 / 2.0) * ndtr(z - log_sd) / ndtr(z) > paid
+        log_mean = mu + log_sd**2 / 2.0 + log_ndtr(z - log_sd) - log_ndtr(z)
+        too_dear = log_mean > np.log(paid)
         low, high = np.where(too_dear, low, mu), np.where(too_dear, mu, high)
     return (low + high) / 2.0

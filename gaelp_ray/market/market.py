@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gaelp_ray.errors import MarketError, did_you_mean
 from gaelp_ray.market.landscape import Landscape, solve_landscape
@@ -30,9 +31,31 @@ class _Block(BaseModel):
 class Sourced(_Block):
     """One number and where it comes from: a key of the market's `sources`, or `assumed`."""
 
-    value: float
+    value: float = Field(allow_inf_nan=False)
     source: str
     note: str = ""
+
+
+def _within(low: float, high: float) -> AfterValidator:
+    """low < value < high, both open."""
+
+    def check(number: Sourced) -> Sourced:
+        if not low < number.value < high:
+            raise ValueError(f"{number.value} is not between {low} and {high}")
+        return number
+
+    return AfterValidator(check)
+
+
+def _at_least_zero(number: Sourced) -> Sourced:
+    if number.value < 0:
+        raise ValueError(f"{number.value} is below 0")
+    return number
+
+
+Positive = Annotated[Sourced, _within(0.0, math.inf)]
+Spread = Annotated[Sourced, AfterValidator(_at_least_zero)]
+"""A standard deviation of logarithms; 0 switches the departure off."""
 
 
 class Channel(_Block):
@@ -62,8 +85,8 @@ class Channels(_Block):
 class Prices(_Block):
     """Spread of competing prices, and how far below the bid the paid price lies."""
 
-    paid_over_bid: Sourced
-    log_sd: Sourced
+    paid_over_bid: Annotated[Sourced, _within(0.0, 0.95)]
+    log_sd: Annotated[Sourced, _within(0.0, 5.0)]
 
 
 class HourOfWeek(_Block):
@@ -84,23 +107,23 @@ class HourOfWeek(_Block):
 class Flight(_Block):
     """The campaign that is flown: its budget, and how far bids reach."""
 
-    budget: Sourced
-    budget_log_range: Sourced
-    max_bid_multiplier: Sourced
+    budget: Positive
+    budget_log_range: Spread
+    max_bid_multiplier: Annotated[Sourced, _within(1.0, 1e6)]
 
 
 class Departures(_Block):
     """How a flight departs from the calibrated means (standard deviations of logarithms)."""
 
-    conversion_rate_log_sd: Sourced
-    ctr_log_sd: Sourced
-    volume_log_sd: Sourced
-    price_log_sd: Sourced
-    price_autocorrelation: Sourced
-    hour_log_sd: Sourced
-    day_log_sd: Sourced
-    conversion_rate_drift: Sourced
-    order_value_shape: Sourced
+    conversion_rate_log_sd: Spread
+    ctr_log_sd: Spread
+    volume_log_sd: Spread
+    price_log_sd: Spread
+    price_autocorrelation: Annotated[Sourced, _within(-1.0, 1.0)]
+    hour_log_sd: Spread
+    day_log_sd: Spread
+    conversion_rate_drift: Spread
+    order_value_shape: Positive
 
 
 class Market(_Block):
@@ -111,7 +134,7 @@ class Market(_Block):
     currency: str
     sources: dict[str, str]
     channels: Channels
-    period_days: Sourced
+    period_days: Positive
     prices: Prices
     hour_of_week: HourOfWeek
     flight: Flight
@@ -163,8 +186,13 @@ class Market(_Block):
             changes["conversion_rate_log_sd"] = heterogeneity
         if not changes:
             return self
-        sourced = {k: Sourced(value=v, source="assumed", note="set by the trial") for k, v in changes.items()}
-        return self.model_copy(update={"departures": self.departures.model_copy(update=sourced)})
+        sourced = {k: {"value": v, "source": "assumed", "note": "set by the trial"} for k, v in changes.items()}
+        # Validated anew rather than copied: a copy would keep the cached landscape and hash.
+        return market_from(_plain(self) | {"departures": _plain(self.departures) | sourced}, self.name)
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json")
 
 
 def _sources_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -180,11 +208,12 @@ def market_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in PRESETS.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_market(name: str) -> Market:
+def load_market(name: str | Path) -> Market:
     """A shipped market by its name, or any market file by its path (ending in .yaml or .yml).
 
     Raises MarketError: unknown name, unreadable file, or the list of what is wrong in it.
     """
+    name = str(name)
     if not name.endswith((".yaml", ".yml")):
         if name not in market_names():
             raise MarketError(f"unknown market {name!r}. {did_you_mean(name, market_names())}")
@@ -200,7 +229,7 @@ def parse_market(text: str, where: str) -> Market:
     """A Market from the text of a market file; `where` names it in errors."""
     try:
         return market_from(yaml.safe_load(text), where)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise MarketError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
 
 

@@ -17,7 +17,7 @@ Observation = npt.NDArray[np.float32]
 
 PER_CHANNEL = (
     "log_conversion_rate_ratio",  # log of posterior / calibrated conversion rate, exact Bayes weight
-    "win_rate",  # share of auctions won in the last hour (what platforms call impression share)
+    "win_rate",  # chance of winning an auction at the last hour's bid (platforms report it as impression share)
     "log_price_ratio",  # log of the mean price below the bid in the last hour / calibrated CPC
     "log_clicks",  # log(1 + clicks so far)
     "log_expected_clicks",  # log(1 + clicks that the calibrated volume and CTR led to expect at the same win rates)

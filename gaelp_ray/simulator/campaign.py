@@ -74,6 +74,8 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         """Bid for one hour. Spend never exceeds the budget; the 168th step ends every flight."""
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
+        if actions.shape != self.action_space.shape:
+            raise ValueError(f"actions have shape {actions.shape}, not {self.action_space.shape}")
         if self._ledger.hour == HOURS:
             obs, info = self.reset()
             return obs, np.zeros(self.num_envs), self._flags(False), self._flags(False), info
@@ -116,6 +118,7 @@ class AdCampaignEnv(gymnasium.Env[Observation, Action]):
         self._batch = AdCampaignVectorEnv(1, market, reward)
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space
+        self._ended = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -123,13 +126,17 @@ class AdCampaignEnv(gymnasium.Env[Observation, Action]):
         """Start a new flight."""
         super().reset(seed=seed)
         obs, info = self._batch.reset(seed=seed)
+        self._ended = False
         return obs[0], info
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Bid for one hour; the action has shape (S,)."""
+        """Bid for one hour; the action has shape (S,). A flight that has ended needs reset()."""
+        if self._ended:
+            raise gymnasium.error.ResetNeeded("the flight has ended: call reset()")
         obs, reward, terminated, truncated, info = self._batch.step(action[None])
+        self._ended = bool(terminated[0])
         scalars = {name: float(array[0]) for name, array in info.items() if not name.startswith("_")}
-        return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), scalars
+        return obs[0], float(reward[0]), self._ended, bool(truncated[0]), scalars
 
     def totals(self) -> FlightTotals:
         """The flight's sums so far, with its hindsight optimum."""

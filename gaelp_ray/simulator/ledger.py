@@ -12,6 +12,12 @@ from gaelp_ray.records import FloatArray
 RECENT = 0.1
 """Weight of the last hour in the moving average of spending."""
 
+ROUNDING = 1e-12
+"""Share of the budget that is never spent, so that sums in whatever order stay within it."""
+
+SMALL_CHANGE = 1e-9
+"""Share of the budget that buys nothing any more: the flight is over its money."""
+
 
 class Ledger:
     """Sums per flight and channel, (B, S), from the start of the flights."""
@@ -47,7 +53,8 @@ class Ledger:
         self._recent_spend *= 1.0 - RECENT
         self._recent_spend += (RECENT * HOURS) * outcome.cost / self.budget[:, None]
         self._win_rate, self._log_price_ratio = outcome.win_rate, np.log(outcome.price / market.cpc)
-        self.budget_left = np.maximum(self.budget - self._cost.sum(axis=1), 0.0)
+        left = self.budget * (1.0 - ROUNDING) - self._cost.sum(axis=1)
+        self.budget_left = np.where(left > SMALL_CHANGE * self.budget, left, 0.0)
         self.hour += 1
         return earned
 

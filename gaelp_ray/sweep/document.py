@@ -59,6 +59,8 @@ def read_document(path: Path) -> Document:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SweepFileError([f"{where}{_mark(error)}: not valid YAML: {_reason(error)}"]) from None
+    except ValueError as error:  # a date that is none
+        raise SweepFileError([f"{where}: not valid YAML: {error}"]) from None
     if not isinstance(root, yaml.MappingNode):
         raise SweepFileError([f"{where}:1:1: a sweep file is a mapping of keys (method, parameters, ...)"])
     marks: dict[KeyPath, tuple[int, int]] = {(): (1, 1)}

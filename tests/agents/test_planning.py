@@ -117,3 +117,11 @@ def test_calibrated_multiplier_takes_a_share_per_flight():
     both = calibrated_multiplier(LAND, budget, np.array([1.0, 0.3]))
     alone = [calibrated_multiplier(LAND, budget[:1], share)[0] for share in (1.0, 0.3)]
     np.testing.assert_allclose(both, alone)
+
+
+@pytest.mark.parametrize("start", [-7.0, -1.0, 0.0, 9.0])
+def test_channels_far_apart_do_not_make_newton_cycle(start):
+    # One big cheap channel and one small dear one: log spend is not concave, and plain Newton jumps for ever.
+    far = Outlook(np.array([[0.0, 6.0]]), np.array([[1e6, 1.0]]), np.zeros((1, 2)), 0.1, np.array([1e3]))
+    solved = spend_all(far, np.array([start]), steps=60)
+    assert spend(far, 0, float(solved[0])) == pytest.approx(1e3, rel=1e-6)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import log_ndtr
 
 from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import clearing
@@ -111,3 +112,12 @@ def test_exact_calibration_is_a_prior_as_strong_as_a_spread_of_one_percent():
     exact, narrow = (replace(LAND, conversion_rate_log_sd=spread).conversion_prior_clicks for spread in (0.0, 0.01))
     np.testing.assert_array_equal(exact, narrow)
     np.testing.assert_allclose(exact * LAND.conversion_rate, 1e4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("paid_over_bid", "log_sd"), [(0.9, 0.8), (0.8, 2.0), (0.94, 2.0), (0.02, 0.3)])
+def test_price_level_is_solved_for_prices_close_to_the_bid_too(paid_over_bid, log_sd):
+    bid = np.array([2.0])
+    log_price = solve_log_price(paid_over_bid * bid, bid, log_sd)
+    z = (np.log(bid) - log_price) / log_sd
+    log_paid = log_price + log_sd**2 / 2 + log_ndtr(z - log_sd) - log_ndtr(z)
+    np.testing.assert_allclose(np.exp(log_paid), paid_over_bid * bid, rtol=1e-6)

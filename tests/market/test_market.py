@@ -189,3 +189,40 @@ def test_every_mistake_of_a_file_is_reported():
 
 def test_shipped_files_are_named_like_their_markets():
     assert [Path(str(PRESETS)) / f"{name}.yaml" for name in market_names()] == sorted(Path(str(PRESETS)).glob("*.yaml"))
+
+
+def test_a_variant_is_itself_even_after_the_market_was_used():
+    market = load_market("airfrance-search")
+    used = market.landscape, market.hash
+    nominal = market.variant("nominal")
+    assert nominal.landscape.day_log_sd == 0.0 and used[0].day_log_sd > 0.0
+    assert nominal.hash != used[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("flight", "budget", "value"), -1.0),
+        (("flight", "budget", "value"), float("nan")),
+        (("flight", "max_bid_multiplier", "value"), 1.0),
+        (("prices", "log_sd", "value"), 0.0),
+        (("prices", "paid_over_bid", "value"), 1.2),
+        (("departures", "price_autocorrelation", "value"), 1.5),
+        (("departures", "hour_log_sd", "value"), -0.1),
+        (("period_days", "value"), 0.0),
+    ],
+)
+def test_numbers_that_no_market_can_have_are_refused(path, value):
+    with pytest.raises(MarketError, match=f"m: {path[0]}"):
+        market_from(changed(path, value), "m")
+
+
+def test_a_date_that_is_none_is_an_error_of_the_file():
+    with pytest.raises(MarketError, match="not valid YAML"):
+        parse_market("description: 2009-13-45", "x")
+
+
+def test_a_path_object_is_a_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(DATA))
+    assert load_market(path).hash == MARKET.hash

@@ -18,12 +18,16 @@ BUDGET = rng.uniform(80.0, 120.0, FLIGHTS)
 LUCK = rng.gamma(4.0, 0.25, FLIGHTS)  # what a flight's hidden market gives to every bidder alike
 
 
+def totals(cost: np.ndarray, revenue: np.ndarray, budget: np.ndarray) -> FlightTotals:
+    given = {"cost": cost, "revenue": revenue, "budget": budget}
+    return FlightTotals(steps=168, **{name: np.ones(len(cost)) for name in PER_FLIGHT} | given)
+
+
 def flown(roas: float, delivery: float = 0.95, own: float = 0.02, seed: int = 0) -> FlightTotals:
     """Flights with that ROAS in the long run: the common luck of each flight, and a little of the arm's own."""
     own_luck = np.random.default_rng(seed).normal(1.0, own, FLIGHTS)
     cost = delivery * BUDGET
-    sums = {"cost": cost, "revenue": roas * cost * LUCK * own_luck, "budget": BUDGET}
-    return FlightTotals(steps=168, **{name: np.ones(FLIGHTS) for name in PER_FLIGHT} | sums)
+    return totals(cost, roas * cost * LUCK * own_luck, BUDGET)
 
 
 def arm(label: str, totals: FlightTotals, role: str = "candidate", config=None) -> Candidate:
@@ -97,7 +101,8 @@ def test_near_zero_bidder_of_the_simulator_has_the_best_roas_and_loses():
     selection = select(arms, 0.9, 0.95)
     assert arms[0].evaluation.metrics.roas > 2 * arms[1].evaluation.metrics.roas
     assert selection.winner is arms[1]
-    assert selection.ineligible == {"miser": "delivers 0.3% of the budget, below min_delivery 90%"}
+    assert list(selection.ineligible) == ["miser"]
+    assert selection.ineligible["miser"].startswith("delivers 0.3% of the budget, below min_delivery")
     assert [c.label for c in selection.ranking] == ["honest", "miser"]
 
 
@@ -124,13 +129,12 @@ def test_no_arm_at_all_means_no_winner():
 
 
 def test_equal_arms_are_called_a_tie():
-    selection = select([arm("a", flown(5.0, seed=1)), arm("default", flown(5.0, seed=2), "default")], 0.9, 0.95)
-    winner = selection.winner
-    assert winner is not None
-    if winner.role == "candidate":
-        assert selection.versus_default is not None
-        assert selection.versus_default.verdict == "tie"
-        assert "a tie with the default configuration (+0." in selection.reason
+    selection = select([arm("a", flown(5.0, seed=2)), arm("default", flown(5.0, seed=1), "default")], 0.9, 0.95)
+    assert selection.winner is not None
+    assert selection.winner.label == "a"
+    assert selection.versus_default is not None
+    assert selection.versus_default.verdict == "tie"
+    assert "a tie with the default configuration (+0." in selection.reason
 
 
 def test_clear_difference_to_the_control_arm_is_called_above():
@@ -189,7 +193,7 @@ def width(interval) -> float:
 
 def test_shared_luck_cancels_in_the_comparison():
     a, b = flown(5.0, seed=1), flown(5.1, seed=2)
-    single = [width(summarise(totals, 0.95).roas_interval) for totals in (a, b)]
+    single = [width(summarise(one, 0.95).roas_interval) for one in (a, b)]
     assert width(compare(a, b, 0.95).interval) < 0.2 * math.hypot(*single)
 
 
@@ -197,13 +201,9 @@ def test_shared_luck_cancels_in_the_comparison():
 def test_interval_of_a_difference_covers_about_as_often_as_it_says(confidence):
     dice = np.random.default_rng(11)
     covered = []
-    for _ in range(150):
+    for _ in range(120):
         cost = dice.uniform(50.0, 150.0, 60)
-        luck = dice.gamma(4.0, 0.25, 60)
-        parts = [np.ones(60), dice.normal(1.0, 0.3, 60), dice.normal(1.0, 0.3, 60)]
-        a, b = (
-            FlightTotals(168, *([parts[0]] * 2), cost, parts[0], roas * cost * luck * own, cost, parts[0], parts[0])
-            for roas, own in ((5.5, parts[1]), (5.0, parts[2]))
-        )
+        shared = cost * dice.gamma(4.0, 0.25, 60)
+        a, b = (totals(cost, roas * shared * dice.normal(1.0, 0.3, 60), cost) for roas in (5.5, 5.0))
         covered.append(0.5 in compare(a, b, confidence).interval)
     assert np.mean(covered) == pytest.approx(confidence, abs=0.07)
