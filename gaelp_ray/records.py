@@ -18,6 +18,12 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+
+def zeros(*shape: int) -> FloatArray:
+    """np.zeros under the type that results of arithmetic have too: its own is narrower, and differs by version."""
+    return np.zeros(shape)
+
+
 MIN_DELIVERY = 0.9
 """Share of the budget that counts as having delivered a campaign, unless a sweep says otherwise."""
 

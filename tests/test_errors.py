@@ -3,7 +3,7 @@
 import pytest
 
 from gaelp_ray import errors
-from gaelp_ray.errors import GaelpError, InputError, SweepFileError, TrainingError, did_you_mean
+from gaelp_ray.errors import GaelpError, InputError, SweepFileError, did_you_mean
 
 FAMILY = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GaelpError)]
 INPUT_ERRORS = ("ConfigError", "MarketError", "SweepFileError", "StorageError", "ModelError")
@@ -14,9 +14,11 @@ def test_wrong_input_is_an_input_error(name):
     assert issubclass(getattr(errors, name), InputError)
 
 
-def test_training_that_cannot_go_on_is_no_input_error():
-    assert issubclass(TrainingError, GaelpError)
-    assert not issubclass(TrainingError, InputError)
+@pytest.mark.parametrize("name", ["TrainingError", "SweepInterrupted"])
+def test_what_happens_while_a_sweep_runs_is_no_input_error(name):
+    kind = getattr(errors, name)
+    assert issubclass(kind, GaelpError)
+    assert not issubclass(kind, InputError)
 
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)

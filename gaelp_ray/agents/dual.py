@@ -17,7 +17,7 @@ from gaelp_ray.config import DualConfig
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
 from gaelp_ray.market.observation import Observation, View
-from gaelp_ray.records import FloatArray
+from gaelp_ray.records import FloatArray, zeros
 
 TODAY_PRIOR = 20.0
 """Clicks that today's (and the flight's) traffic is shrunk by, so that a quiet night decides nothing."""
@@ -41,9 +41,9 @@ class BayesDual(FixedBidder):
         shape = (flights, self._market.channels)
         self._log_multiplier: FloatArray | None = None
         # Discounted clicks and conversions, and the sums they were last brought up to.
-        self._clicks, self._conversions = np.zeros(shape), np.zeros(shape)
-        self._seen_clicks, self._seen_conversions = np.zeros(shape), np.zeros(shape)
-        self._at_midnight = (np.zeros(flights), np.zeros(flights))  # (clicks, expected clicks) of the flight
+        self._clicks, self._conversions = zeros(*shape), zeros(*shape)
+        self._seen_clicks, self._seen_conversions = zeros(*shape), zeros(*shape)
+        self._at_midnight = (zeros(flights), zeros(flights))  # (clicks, expected clicks) of the flight
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """Bid posterior value / lambda, lambda from the plan for the rest of the flight."""

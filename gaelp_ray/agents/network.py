@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.records import zeros
+
 Array = npt.NDArray[np.floating]
 
 
@@ -95,7 +97,7 @@ class Normaliser:
     """Running mean and variance of observations (Chan et al. 1979), and the clipped z-score of them."""
 
     def __init__(self, size: int) -> None:
-        self.mean, self.variance, self.count = np.zeros(size), np.ones(size), 0.0
+        self.mean, self.variance, self.count = zeros(size), zeros(size) + 1.0, 0.0
 
     def update(self, x: Array) -> None:
         """Take in observations (..., size)."""

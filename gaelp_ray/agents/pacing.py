@@ -9,7 +9,7 @@ from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, calibrated_multiplie
 from gaelp_ray.config import ConstantConfig, PIDConfig
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.observation import Observation, View
-from gaelp_ray.records import FloatArray
+from gaelp_ray.records import FloatArray, zeros
 
 
 class ConstantBidder(FixedBidder):
@@ -40,8 +40,8 @@ class PacedBidder(FixedBidder):
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """Clear the controller's memory."""
         self._start: FloatArray | None = None
-        self._sum = np.zeros(flights)
-        self._last = np.zeros(flights)
+        self._sum = zeros(flights)
+        self._last = zeros(flights)
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """Raise lambda (bid less) when ahead of the plan, lower it when behind."""

@@ -16,7 +16,7 @@ from gaelp_ray.agents.network import MLP, Adam, Normaliser
 from gaelp_ray.config import GAELPExperimentConfig, PPOConfig
 from gaelp_ray.errors import TrainingError
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.records import Rollout
+from gaelp_ray.records import Rollout, zeros
 
 F32 = npt.NDArray[np.float32]
 FINAL_RATE = 0.1
@@ -169,8 +169,8 @@ class PPO:
 def generalised_advantages(rollout: Rollout, values: Any, ppo: PPOConfig) -> npt.NDArray[np.float64]:
     """GAE (Schulman et al. 2016, eq. 16) over whole flights, (T, B): the value after a flight's end is 0."""
     advantages = np.zeros_like(rollout.rewards)
-    running = np.zeros(rollout.rewards.shape[1])
-    following = np.zeros_like(running)
+    flights = rollout.rewards.shape[1]
+    running, following = zeros(flights), zeros(flights)
     for t in reversed(range(len(rollout.rewards))):
         alive = ~rollout.dones[t]
         delta = rollout.rewards[t] + ppo.gamma * following * alive - values[t]

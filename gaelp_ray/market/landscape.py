@@ -64,12 +64,14 @@ class Landscape:
 
     def bids(self, action: npt.NDArray[np.float32]) -> FloatArray:
         """Bids per click of actions in [-1, 1], (..., S): historical bid x exp(action_scale x action)."""
-        return self.bid * np.exp(self.action_scale * np.clip(action, -1.0, 1.0).astype(np.float64))
+        bids: FloatArray = self.bid * np.exp(self.action_scale * np.clip(action, -1.0, 1.0).astype(np.float64))
+        return bids
 
     def action(self, log_bids: FloatArray) -> npt.NDArray[np.float32]:
         """The action of log bids per click, (..., S); bids out of reach are clipped."""
         scaled = (log_bids - np.log(self.bid)) / self.action_scale
-        return np.clip(scaled, -1.0, 1.0).astype(np.float32)
+        action: npt.NDArray[np.float32] = np.clip(scaled, -1.0, 1.0).astype(np.float32)
+        return action
 
     @property
     def conversion_prior_clicks(self) -> FloatArray:

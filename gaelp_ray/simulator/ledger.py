@@ -7,7 +7,7 @@ import numpy as np
 from gaelp_ray.market.auction import Outcome
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation, pack
-from gaelp_ray.records import FloatArray
+from gaelp_ray.records import FloatArray, zeros
 
 RECENT = 0.1
 """Weight of the last hour in the moving average of spending."""
@@ -28,11 +28,11 @@ class Ledger:
         self.budget = budget
         self.budget_left = budget.copy()
         self._market = landscape
-        self._impressions, self._clicks, self._conversions = (np.zeros(shape) for _ in range(3))
-        self._cost, self._revenue, self._expected_clicks = (np.zeros(shape) for _ in range(3))
-        self._expected_revenue = np.zeros(len(budget))
-        self._recent_spend = np.zeros(shape)
-        self._win_rate, self._log_price_ratio = np.zeros(shape), np.zeros(shape)
+        self._impressions, self._clicks, self._conversions = (zeros(*shape) for _ in range(3))
+        self._cost, self._revenue, self._expected_clicks = (zeros(*shape) for _ in range(3))
+        self._expected_revenue = zeros(len(budget))
+        self._recent_spend = zeros(*shape)
+        self._win_rate, self._log_price_ratio = zeros(*shape), zeros(*shape)
         self._prior_clicks = landscape.conversion_prior_clicks
         self._prior_conversions = self._prior_clicks * landscape.conversion_rate
         self._calibrated_clicks = landscape.volume * landscape.ctr

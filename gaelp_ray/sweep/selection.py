@@ -74,7 +74,8 @@ def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
 
 
 def _roas(counts: FloatArray, flights: FlightTotals) -> FloatArray:
-    return (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
+    roas: FloatArray = (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
+    return roas
 
 
 def _sortable(roas: float) -> float:
