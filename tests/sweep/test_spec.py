@@ -94,7 +94,7 @@ def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint):
         ("{min: true, max: 2}", "4:19: parameters.learning_rate.min", "True is not a number"),
         ("{min: low, max: 2}", "4:19: parameters.learning_rate.min", "'low' is text"),
         ("{min: 1e-4, max: 0.1}", "4:19: parameters.learning_rate.min", "write 0.0001"),
-        ("{min: 0.1, max: 1e1}", "4:29: parameters.learning_rate.max", "write 10.0"),
+        ("{min: 0.1, max: 1e1}", "4:29: parameters.learning_rate.max", "write 10"),
         (
             "{distribution: gauss, min: 1, max: 3}",
             "4:19: parameters.learning_rate.distribution",

@@ -52,6 +52,7 @@ def stranger(tmp_path, monkeypatch):
     """A person without account, settings or proxy."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
