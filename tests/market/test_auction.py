@@ -128,8 +128,8 @@ def test_nothing_is_clicked_or_sold_when_nothing_is_left():
 def test_thinned_hour_spends_almost_all_that_is_left():
     outcome = drawn(9, 500, 100.0, bid=5.0, volume=1000.0)
     spent = outcome.cost.sum(axis=1)
-    assert spent.min() > 60.0
-    assert spent.mean() > 92.0
+    assert spent.min() > 45.0
+    assert spent.mean() > 90.0
 
 
 def test_thinning_keeps_impressions_and_clicks_in_proportion():

@@ -44,6 +44,7 @@ def never(**_):
 
 
 def read(home, id: str) -> OfflineRun:
+    wandb.teardown()  # finish() returns a moment before the file is whole; this waits for the writer
     (run,) = [run for run in offline_runs(home / "wandb") if run.id == id]
     return run
 

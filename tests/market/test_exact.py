@@ -1,0 +1,112 @@
+"""The aggregated hour against every auction drawn by itself, and a planted fault that the comparison catches."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from gaelp_ray.market.auction import Hour, Outcome, draw
+from gaelp_ray.market.exact import draw_every_auction
+
+REPLICATES = 3000
+QUANTITIES = ("impressions", "clicks", "cost", "conversions", "revenue")
+
+# Bids from far below to far above the median competing price of 1 (log sd 0.8); rows of 0.5 to 30 clicks an hour.
+BIDS = np.exp(0.8 * np.array([-2.0, -1.0, 0.0, 1.0, 3.0]))
+EXPECTED_CLICKS = (0.5, 3.0, 30.0)
+
+# Twice the prototype's worst figures over 32 cells: |z| <= 2.2 of the means, sd ratios within 0.99 .. 1.01 (median).
+MAX_Z, MAX_SD_DEVIATION, MAX_KS = 4.0, 0.12, 0.055
+
+
+def hour(clicks: float) -> Hour:
+    """One flight of five channels with so many clicks if everything were won; one in five clicks converts."""
+    cells = np.ones((1, len(BIDS)))
+    ctr = 0.1
+    return Hour(
+        volume=clicks / ctr * cells,
+        log_price=0.0 * cells,
+        log_sd=0.8,
+        ctr=ctr * cells,
+        conversion_rate=0.2 * cells,
+        order_value=np.full(len(BIDS), 50.0),
+        order_value_shape=2.1,
+    )
+
+
+def replicated(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([getattr(o, name) for o in outcomes]).astype(float) for name in QUANTITIES}
+
+
+def aggregated(state: Hour, seed: int) -> dict[str, np.ndarray]:
+    many = replace(
+        state,
+        **{
+            n: np.repeat(getattr(state, n), REPLICATES, axis=0)
+            for n in ("volume", "log_price", "ctr", "conversion_rate")
+        },
+    )
+    bids = np.tile(BIDS, (REPLICATES, 1))
+    return replicated([draw(np.random.default_rng(seed), many, bids, np.full(REPLICATES, np.inf))])
+
+
+def singly(state: Hour, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return replicated([draw_every_auction(rng, state, BIDS[None]) for _ in range(REPLICATES)])
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """(|z| of the means, |sd ratio - 1|, Kolmogorov-Smirnov distance) of two samples of one cell."""
+    error = np.sqrt((a.var() + b.var()) / len(a))
+    z = abs(a.mean() - b.mean()) / error if error else 0.0
+    deviation = abs(a.std() / b.std() - 1.0) if b.std() else 0.0
+    return z, deviation, float(ks_2samp(a, b, method="asymp").statistic)
+
+
+def agree(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str, tuple[float, float, float]]:
+    """Quantities and cells whose distance crosses a threshold, with the distances."""
+    faults = {}
+    for name in QUANTITIES:
+        for channel in range(len(BIDS)):
+            z, deviation, ks = distances(a[name][:, channel], b[name][:, channel])
+            # Rare events have noisy spreads: the tolerance grows with the error of the sd of about 20 events or more.
+            events = max(np.count_nonzero(b[name][:, channel]), 1)
+            if z > MAX_Z or deviation > MAX_SD_DEVIATION + 6.0 / np.sqrt(2.0 * events) or ks > MAX_KS:
+                faults[f"{name}[{channel}]"] = (z, deviation, ks)
+    return faults
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return {clicks: singly(hour(clicks), seed=1) for clicks in EXPECTED_CLICKS}
+
+
+@pytest.mark.parametrize("clicks", EXPECTED_CLICKS)
+def test_aggregation_is_statistically_free(exact, clicks):
+    assert agree(aggregated(hour(clicks), seed=2), exact[clicks]) == {}
+
+
+def test_the_comparison_is_fair_to_itself(exact):
+    assert agree(singly(hour(3.0), seed=5), exact[3.0]) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        (lambda state: replace(state, log_price=state.log_price + 0.1), "cost"),
+        (lambda state: replace(state, ctr=0.9 * state.ctr), "clicks"),
+        (lambda state: replace(state, order_value_shape=1.0), "revenue"),
+    ],
+    ids=["prices 10 % too high", "CTR 10 % too low", "orders spread too wide"],
+)
+def test_a_planted_fault_in_the_market_is_caught(exact, fault, where):
+    assert any(name.startswith(where) for name in agree(aggregated(fault(hour(30.0)), seed=2), exact[30.0]))
+
+
+def test_charging_the_mean_price_instead_of_drawn_ones_is_caught(exact):
+    planted = aggregated(hour(30.0), seed=2)
+    state = hour(30.0)
+    outcome = draw(np.random.default_rng(0), state, BIDS[None], np.array([np.inf]))
+    planted["cost"] = planted["clicks"] * outcome.price
+    assert any(name.startswith("cost") for name in agree(planted, exact[30.0]))
