@@ -86,13 +86,14 @@ class SweepFolder:
         (self.path / SPEC).write_text(yaml.safe_dump(plain(spec), sort_keys=False), encoding="utf-8")
         write_json(self.path / PROVENANCE, provenance)
 
-    def write_end(self, selection: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def write_end(self, selection: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> None:
         """The final stage's decision, and the leaderboard."""
         write_json(self.path / SELECTION, selection)
         with (self.path / LEADERBOARD).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
-            writer.writerows(rows)
+            for row in rows:
+                writer.writerow(row | {"params": json.dumps(plain(row["params"]))})
 
     def read_selection(self) -> dict[str, Any]:
         """The decision of a finished sweep. Raises StorageError if it never got there, or the file is damaged."""

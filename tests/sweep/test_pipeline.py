@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 
 import pytest
 
 from gaelp_ray.checkpoint import load_model
+from gaelp_ray.cli.main import main
 from gaelp_ray.records import TrialStatus
-from gaelp_ray.sweep.store import load_best
+from gaelp_ray.sweep.store import SweepFolder, load_best
 from gaelp_ray.tracking.offline import offline_runs
 from gaelp_ray.training import Stream, evaluate
 
@@ -54,12 +56,17 @@ def test_the_near_zero_bidder_has_the_best_roas_and_does_not_win(run):
     assert "below min_delivery" in record["ineligible"]["small-00"]
 
 
-def test_no_eligible_trial_is_said_and_nothing_is_published(run):
-    result = run(parameters={"constant.bid_multiplier": {"values": [0.02]}}, **BIDDERS)
-    assert result.selection.winner is None
-    assert "no eligible trial" in result.selection.reason and "min_delivery" in result.selection.reason
-    assert not result.folder.best.exists()
-    (select,) = [r for r in offline_runs(result.folder.wandb) if r.job_type == "select"]
+def test_no_eligible_trial_is_said_and_nothing_is_published(sweep_file, tmp_path, capsys, monkeypatch):
+    path = sweep_file(parameters={"constant.bid_multiplier": {"values": [0.02]}}, **BIDDERS)
+    monkeypatch.setattr("sys.argv", ["gaelp-ray", "sweep", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    printed = capsys.readouterr().out
+    assert "no winner: no eligible trial: small-00 delivers 0.0% of the budget, below min_delivery 90%" in printed
+    folder = SweepFolder.open(tmp_path / "results", "small")
+    assert folder.read_selection()["decision"] == "none" and not folder.best.exists()
+    (select,) = [r for r in offline_runs(folder.wandb) if r.job_type == "select"]
     assert select.exit_code == 1
     assert all(artifact["type"] != "model" for artifact in select.artifacts)
 
@@ -107,6 +114,10 @@ def test_what_a_sweep_leaves_behind(finished):
     expected = {"sweep.yaml", "provenance.json", "selection.json", "leaderboard.csv", "best", "trials", "wandb"}
     assert present == expected
     record = finished.folder.read_selection()
+    with (folder / "leaderboard.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [row["trial"] for row in written] == [row["trial"] for row in record["leaderboard"]]
+    assert json.loads(written[0]["params"]) == record["leaderboard"][0]["params"]
     model = load_model(finished.folder.best)
     assert model.about["trial"] == record["winner"]["trial"] == finished.selection.winner.label
     # The published weights are the ones that earned the number: flown again, they repeat it.

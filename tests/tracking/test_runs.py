@@ -113,6 +113,7 @@ def test_error_of_wandb_becomes_a_warning(offline, caplog):
 
 
 def test_disabled_run_does_nothing_and_asks_nobody(offline):
+    wandb.teardown()
     before = sorted(offline.rglob("*"))
     log = RunLog.open(never, identity("disabled", mode="disabled"), {})
     log.log({"roas": 1.0}, step=1)
