@@ -12,8 +12,8 @@ from gaelp_ray.market import Market, load_market
 from gaelp_ray.simulator import AdCampaignEnv, AdCampaignVectorEnv
 
 if TYPE_CHECKING:
+    from gaelp_ray.sweep.load import load_sweep
     from gaelp_ray.sweep.pipeline import run_sweep
-    from gaelp_ray.sweep.spec import load_sweep
     from gaelp_ray.sweep.store import load_best
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 
 _LAZY = {
     "load_best": "gaelp_ray.sweep.store",
-    "load_sweep": "gaelp_ray.sweep.spec",
+    "load_sweep": "gaelp_ray.sweep.load",
     "run_sweep": "gaelp_ray.sweep.pipeline",
 }
 

@@ -74,10 +74,10 @@ def load_model(folder: Path) -> Model:
         agent = make_agent(config, market.landscape)
         agent.load_state_dict(arrays)
     except (ConfigError, MarketError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{folder}: the model does not fit its description: {error}. Fetch it again.") from None
+        raise ModelError(f"{folder}: the model does not fit its description ({error}). Fetch it again.") from None
     if market.hash != description["market_hash"]:
         raise ModelError(f"{folder / DESCRIPTION}: the market in it was changed after saving. Fetch the model again.")
-    return Model(agent, config, market, description.get("about", {}))
+    return Model(agent, config, market, description.get("about") or {})
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -93,9 +93,11 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is damaged ({error}). Fetch the model again.") from None
     if missing:
         raise ModelError(f"{path} is damaged ({', '.join(sorted(missing))} missing). Fetch the model again.")
+    if not isinstance(description["sha256"], str):
+        raise ModelError(f"{path} is damaged (sha256 is no text). Fetch the model again.")
     if description["format"] != FORMAT:
         raise ModelError(
-            f"{path} has format {description['format']}, this version reads format {FORMAT}: upgrade gaelp_ray"
+            f"{path} has format {description['format']!r}, this version reads format {FORMAT}: upgrade gaelp_ray"
         )
     return dict(description)
 
@@ -115,7 +117,7 @@ def _read_arrays(folder: Path, expected: str) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return dict(stored)
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} holds no plain arrays ({error}). Fetch the model again.") from None
 
 

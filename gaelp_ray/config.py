@@ -7,7 +7,8 @@ family of agents lives in that family's section (`ppo`, `dual`, `pid`, `constant
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +20,7 @@ Reference = Literal["none", "constant", "PID", "BayesPID", "BayesDual"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ConstantConfig(_Section):
@@ -110,12 +111,14 @@ class GAELPExperimentConfig(BaseModel):
     refused when the file is loaded. Raises ConfigError naming the field, the value and what is allowed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
     agent_type: str = Field("PPO", description="name in the registry of agents")
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="step size of Adam at the start")
     batch_size: int = Field(32, ge=1, le=65536, description="flights flown in parallel per iteration and update")
-    num_episodes: int = Field(100, ge=1, description="flights of the whole training, rounded up to full batches")
+    num_episodes: int = Field(
+        100, ge=1, le=10**9, description="flights of the whole training, rounded up to full batches"
+    )
     market: str = Field("airfrance-search", description="name of a shipped market, or path of a market file")
     departures: Literal["realistic", "nominal"] = Field(
         "realistic", description="nominal: no traffic noise and no drift of conversion rates"
@@ -127,7 +130,7 @@ class GAELPExperimentConfig(BaseModel):
         "ROAS_optimized",
         description="reward of an hour: revenue / budget, or the same with the luck of single orders averaged out",
     )
-    seed: int = Field(0, ge=0, description="root of every random number of the training")
+    seed: int = Field(0, ge=0, lt=2**63, description="root of every random number of the training")
     constant: ConstantConfig = ConstantConfig()
     pid: PIDConfig = PIDConfig()
     dual: DualConfig = DualConfig()
@@ -137,7 +140,7 @@ class GAELPExperimentConfig(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError("\n".join(config_problems(error))) from None
+            raise ConfigError(config_problems(error)) from None
 
     @property
     def iterations(self) -> int:
@@ -161,8 +164,10 @@ def nest(values: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> di
         if name:
             inner = tree.get(section, {})
             if not isinstance(inner, Mapping):
-                raise ConfigError(f"unknown field {key!r}: {section} has no parts. {did_you_mean(key, FIELD_NAMES)}")
+                raise ConfigError([(key, f"unknown field: {section} has no parts. {did_you_mean(key, FIELD_NAMES)}")])
             tree[section] = nest({name: value}, into=inner)
+        elif isinstance(value, Mapping) and isinstance(tree.get(section), Mapping):
+            tree[section] = nest(value, into=tree[section])
         else:
             tree[section] = value
     return tree
@@ -184,38 +189,36 @@ SECTIONS = ("constant", "pid", "dual", "ppo")
 REFERENCES: tuple[str, ...] = get_args(Reference)
 
 
-def config_problems(error: ValidationError) -> Iterable[str]:
-    """One line per problem: which field, which value, what is allowed."""
+def config_problems(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """(dotted field, what is wrong and how to mend it) of each problem."""
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            yield f"unknown field {name!r}. {did_you_mean(name, FIELD_NAMES)}"
+            yield name, f"unknown field. {did_you_mean(name, FIELD_NAMES)}"
         else:
-            yield f"{name}: {explain(problem['msg'], problem['input'])}"
+            yield name, explain(problem["msg"], problem["input"])
 
 
 def explain(message: str, value: object) -> str:
     """A pydantic message in a person's words, with the value and, where YAML is the trap, the remedy."""
-    text = message[0].lower() + message[1:].replace("Input", "the value")
-    text = text.replace("input should", "should")
     if isinstance(value, str) and looks_numeric(value) and ("number" in message or "integer" in message):
-        return number_remedy(value)
-    return f"{value!r} {text}"
+        return number_remedy(value, whole="integer" in message)
+    words = message.removeprefix("Input ").removeprefix("String ")
+    return f"{value!r} {words.replace('valid tuple', 'list').replace('valid dictionary', 'mapping of keys')}"
 
 
-def number_remedy(value: object) -> str:
+def number_remedy(value: object, whole: bool = False) -> str:
     """What is wrong with something that should be a number, and, where YAML is the trap, how to write it."""
     if isinstance(value, str) and looks_numeric(value):
         number = float(value)
-        literal = repr(int(number)) if number.is_integer() and "." not in value else repr(number)
+        literal = repr(int(number)) if whole and number.is_integer() else repr(number)
         return f"{value!r} is text, not a number: write {literal} (YAML needs the dot in 1.0e-4, and no quotes)"
     return f"{value!r} is {'text, ' if isinstance(value, str) else ''}not a number"
 
 
 def looks_numeric(text: str) -> bool:
-    """Whether a text would be a number if YAML had read it as one."""
+    """Whether a text would be a finite number if YAML had read it as one."""
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

@@ -28,7 +28,11 @@ class InputError(GaelpError):
 
 
 class ConfigError(InputError):
-    """A trial's configuration has a wrong field or value."""
+    """A trial's configuration is wrong. `problems` holds (dotted field, what is wrong) pairs."""
+
+    def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{field}: {text}" for field, text in self.problems))
 
 
 class MarketError(InputError):

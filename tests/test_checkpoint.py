@@ -239,3 +239,24 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
         write_json(tmp_path / "a.json", {"x": object()})
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"x": 1}
+
+
+@pytest.mark.parametrize("checksum", [5, None])
+def test_a_checksum_that_is_no_text_is_damage(saved, checksum):
+    describe(saved, sha256=checksum)
+    with pytest.raises(ModelError, match="sha256 is no text"):
+        load_model(saved)
+
+
+def test_arrays_that_are_no_archive_are_refused(saved):
+    bare = io.BytesIO()
+    np.save(bare, np.zeros(3))
+    for content in (bare.getvalue(), b""):
+        forge(saved, content)
+        with pytest.raises(ModelError, match="holds no plain arrays"):
+            load_model(saved)
+
+
+def test_a_model_about_which_nothing_is_said_loads(saved):
+    describe(saved, about=None)
+    assert load_model(saved).about == {}

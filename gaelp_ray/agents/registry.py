@@ -20,7 +20,7 @@ def make_agent(config: GAELPExperimentConfig, market: Landscape) -> Agent:
     """The agent that `config.agent_type` names, untrained. Raises ConfigError for an unknown name."""
     if config.agent_type not in _MAKERS:
         known = did_you_mean(config.agent_type, _MAKERS)
-        raise ConfigError(f"agent_type: unknown agent {config.agent_type!r}. {known}")
+        raise ConfigError([("agent_type", f"unknown agent {config.agent_type!r}. {known}")])
     return _MAKERS[config.agent_type](config, market)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from click.exceptions import NoArgsIsHelpError
 from rich.console import Console
 
 from gaelp_ray.checkpoint import load_model, plain
@@ -69,6 +70,8 @@ def _usage_code(error: Exception) -> int:
 
 
 def _complain(error: Exception, debug: bool, code: int) -> int:
+    if isinstance(error, NoArgsIsHelpError):  # the help has been shown
+        return code
     if debug:
         err.print_exception()
     text = error.format_message() if hasattr(error, "format_message") else str(error)

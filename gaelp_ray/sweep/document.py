@@ -61,21 +61,30 @@ def read_document(path: Path) -> Document:
         raise SweepFileError([f"{where}{_mark(error)}: not valid YAML: {_reason(error)}"]) from None
     except ValueError as error:  # a date that is none
         raise SweepFileError([f"{where}: not valid YAML: {error}"]) from None
+    except RecursionError:
+        raise SweepFileError([f"{where}: nested too deeply, or an alias that holds itself"]) from None
     if not isinstance(root, yaml.MappingNode):
         raise SweepFileError([f"{where}:1:1: a sweep file is a mapping of keys (method, parameters, ...)"])
     marks: dict[KeyPath, tuple[int, int]] = {(): (1, 1)}
-    twice = list(_walk(root, (), marks))
+    try:
+        problems = list(_walk(root, (), marks))
+    except RecursionError:
+        raise SweepFileError([f"{where}: nested too deeply, or an alias that holds itself"]) from None
     document = Document(where, data, marks)
-    if twice:
-        raise document.complain(twice)
+    if problems:
+        raise document.complain(problems)
     return document
 
 
 def _walk(node: yaml.Node, path: KeyPath, marks: dict[KeyPath, tuple[int, int]]) -> Iterable[Problem]:
-    """Note the place of every key below a node; yields keys that stand twice in one mapping."""
+    """Note the place of every key below a node; yields keys that stand twice in one mapping, or are no text."""
     if isinstance(node, yaml.MappingNode):
         for key, child in node.value:
             here = (*path, key.value)
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                marks[here] = (key.start_mark.line + 1, key.start_mark.column + 1)
+                yield Problem(here, "YAML reads this key as no text: put it in quotes")
+                continue
             if here in marks:
                 yield Problem(here, f"the key stands twice, also in line {marks[here][0]}: keep one")
             marks[here] = (key.start_mark.line + 1, key.start_mark.column + 1)

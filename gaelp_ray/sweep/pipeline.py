@@ -76,7 +76,7 @@ def run_sweep(
     listener = listener or Silence()
     plan = plan_sweep(Path(path), overrides)
     tracking = choose_mode(plan.spec.tracking.mode)
-    folder = SweepFolder.create(Path(plan.spec.storage), plan.spec.name, overwrite)
+    folder = SweepFolder.create(Path(plan.spec.storage).expanduser(), plan.spec.name, overwrite)
     origin = provenance(plan, vars(tracking))
     folder.write_start(plan.as_file(), origin)
     variables = environment(tracking, folder.path)
@@ -91,7 +91,7 @@ def run_sweep(
     cpu = sum(trial.cpu_seconds for trial in trials)
     timing = Timing(cpus, searched - started, selected - searched, cpu)
     _write_winner(plan, folder, selection)
-    board = summary.rows(selection, trials, plan.spec.metric.name)
+    board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal)
     with environment_set(variables):
         publication = _publish(plan, settings, folder, selection, board)
     folder.write_end(summary.selection_record(plan, selection, board, publication), board)

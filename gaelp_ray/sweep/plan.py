@@ -19,11 +19,14 @@ from gaelp_ray.market import Market, load_market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.records import METRIC_NAMES
 from gaelp_ray.sweep.document import Document, Problem, read_document
+from gaelp_ray.sweep.load import parse, unused_keys
 from gaelp_ray.sweep.space import configurations, levels
-from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec, parse, unused_keys
+from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec
 from gaelp_ray.training import market_of
 
-HIGHER_IS_BETTER = frozenset({"roas", "delivered_roas", "optimality", "revenue", "expected_revenue"})
+LOWER_IS_BETTER = frozenset({"cpa", "cpc"})
+EITHER_WAY = frozenset({"cost", "budget", "flights", "steps"})
+"""Metrics that a sweep may take to either side; all others are returns, of which more is better."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,13 @@ class SweepPlan:
 
     def as_file(self) -> dict[str, Any]:
         """The sweep file as it runs, with every default written out."""
-        return self.spec.model_dump(mode="json", exclude_none=True)
+        written = self.spec.model_dump(mode="json", exclude_none=True)
+        # Not exclude_none: `value: null` is a value.
+        written["parameters"] = {
+            name: parameter.model_dump(mode="json", exclude_unset=True)
+            for name, parameter in self.spec.parameters.items()
+        }
+        return written
 
     @property
     def goal(self) -> str:
@@ -106,7 +115,9 @@ def _metric_problems(spec: SweepSpec) -> Iterator[Problem]:
     name, goal = spec.metric.name, spec.metric.goal
     if name not in METRIC_NAMES:
         yield Problem(("metric", "name"), f"unknown metric {name!r}. {did_you_mean(name, METRIC_NAMES)}")
-    elif name in HIGHER_IS_BETTER and goal != "maximize":
+    elif name in LOWER_IS_BETTER and goal == "maximize":
+        yield Problem(("metric", "goal"), f"maximize: that would select the worst {name}. Write `goal: minimize`")
+    elif name not in LOWER_IS_BETTER | EITHER_WAY and goal != "maximize":
         why = "minimize" if goal else "no goal, and W&B's default is minimize"
         yield Problem(("metric", "goal"), f"{why}: that would select the worst {name}. Write `goal: maximize`")
 
@@ -154,12 +165,13 @@ def _extremes(parameter: ParameterSpec) -> Iterator[tuple[tuple[str | int, ...],
 
 def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> Iterator[Problem]:
     """Whether a trial could be made with these values on top of the defaults."""
+    (name,) = values
     try:
         config = GAELPExperimentConfig(**nest(values))
     except ConfigError as error:
-        (name,) = values
-        for line in str(error).splitlines():
-            yield Problem(path, line.removeprefix(f"{name}: "))  # the path names it already
+        for field, text in error.problems:
+            inner = field.removeprefix(name).lstrip(".")
+            yield Problem((*path, *inner.split(".")) if inner else path, text)
         return
     if "agent_type" in values and config.agent_type not in agent_types():
         yield Problem(path, f"unknown agent {config.agent_type!r}. {did_you_mean(config.agent_type, agent_types())}")

@@ -9,7 +9,7 @@ that what the flights have in common cancels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -51,9 +51,16 @@ def select(candidates: Iterable[Candidate], min_delivery: float, confidence: flo
         return Selection(ranking, ineligible, None, _nobody(arms, ineligible))
     default = next((c for c in arms if c.role == "default"), None)
     reference = next((c for c in arms if c.role == "reference"), None)
-    versus_default = _against(winner, default, confidence)
-    versus_reference = _against(winner, reference, confidence)
-    reason = _sentence(winner, versus_default, versus_reference)
+    versus_default = _against(winner, default, ineligible, confidence)
+    versus_reference = _against(winner, reference, ineligible, confidence)
+    parts = [f"{winner.label} has the best ROAS among the arms that deliver the budget"]
+    if winner is default:
+        parts.append("it is the default configuration: the sweep found nothing better")
+    elif default:
+        parts.append(_versus("the default configuration", default, versus_default, ineligible))
+    if reference:
+        parts.append(_versus("BayesDual with its default constants", reference, versus_reference, ineligible))
+    reason = "; ".join(parts)
     return Selection(ranking, ineligible, winner, reason, versus_default, versus_reference)
 
 
@@ -88,7 +95,7 @@ def _why_not(arm: Candidate, min_delivery: float) -> str:
     if not math.isfinite(metrics.roas):
         return "spent nothing, so that its ROAS is undefined"
     if metrics.delivery < min_delivery:
-        return f"delivers {metrics.delivery:.1%} of the budget, below min_delivery {min_delivery:.0%}"
+        return f"delivers {metrics.delivery:.2%} of the budget, below min_delivery {100.0 * min_delivery:g}%"
     return ""
 
 
@@ -97,24 +104,18 @@ def _nobody(arms: Sequence[Candidate], ineligible: dict[str, str]) -> str:
     return f"no eligible trial: {'; '.join(reasons) or 'none completed'}"
 
 
-def _against(winner: Candidate, other: Candidate | None, confidence: float) -> Comparison | None:
-    if other is None or other is winner:
+def _against(
+    winner: Candidate, other: Candidate | None, ineligible: Mapping[str, str], confidence: float
+) -> Comparison | None:
+    """None where there is nothing to compare with: ROAS of an arm that did not deliver is no yardstick."""
+    if other is None or other is winner or other.label in ineligible:
         return None
     return compare(winner.evaluation.totals, other.evaluation.totals, confidence)
 
 
-def _sentence(winner: Candidate, default: Comparison | None, reference: Comparison | None) -> str:
-    parts = [f"{winner.label} has the best ROAS among the arms that deliver the budget"]
-    if winner.role == "default":
-        parts.append("it is the default configuration: the sweep found nothing better")
-    if default:
-        parts.append(_versus("the default configuration", default))
-    if reference:
-        parts.append(_versus("BayesDual with its default constants", reference))
-    return "; ".join(parts)
-
-
-def _versus(name: str, comparison: Comparison) -> str:
+def _versus(name: str, arm: Candidate, comparison: Comparison | None, ineligible: Mapping[str, str]) -> str:
+    if comparison is None:
+        return f"{name} is no yardstick: it {ineligible[arm.label]}"
     difference = f"{comparison.difference:+.3f} [{comparison.interval.low:+.3f}, {comparison.interval.high:+.3f}]"
     if comparison.verdict == "tie":
         return f"a tie with {name} ({difference})"

@@ -16,8 +16,11 @@ import numpy as np
 
 from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec
 
-MAX_REDRAWS = 200
+MAX_REDRAWS = 5000
 """Draws of one configuration until it is new; a space smaller than run_cap ends after that many repeats."""
+
+MAX_LEVELS = 100_000
+"""Values of one parameter in a grid."""
 
 
 def configurations(spec: SweepSpec) -> list[dict[str, Any]]:
@@ -41,8 +44,10 @@ def levels(parameter: ParameterSpec) -> list[Any]:
         unique = {canonical(value): value for value in parameter.values or ()}
         return list(unique.values())
     if parameter.kind == "int_uniform":
-        low, high = parameter.bounds
-        return list(range(int(low), int(high) + 1))
+        low, high = (int(bound) for bound in parameter.bounds)
+        if high - low >= MAX_LEVELS:
+            raise ValueError(f"a grid of {high - low + 1:,} values is no grid: use values, or method random")
+        return list(range(low, high + 1))
     raise ValueError(f"a grid needs a finite list, and {parameter.kind} is continuous: use values, or method random")
 
 

@@ -1,39 +1,44 @@
 """A sweep file as an object: W&B's sweep format, and our keys beyond it.
 
-load_sweep() checks the format: keys, types and the parameter syntax. Whether the parameters are fields of a trial is
-checked where trials are planned (plan.py).
+Each model checks itself when it is made. load.py makes them from a file and words what is wrong with it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gaelp_ray.config import explain, number_remedy
-from gaelp_ray.errors import did_you_mean
+from gaelp_ray.config import number_remedy
 from gaelp_ray.records import MIN_DELIVERY
-from gaelp_ray.sweep.document import Document, Problem, read_document
 
-LAUNCHER_KEYS = frozenset({"program", "command", "controller", "job", "image_uri", "settings", "kind", "apiVersion"})
-"""Keys of W&B's own launcher: accepted, reported as unused, ignored."""
-
-NOT_YET = frozenset({"early_terminate"})
-"""Keys of W&B's format that change a sweep's outcome and that nobody here acts on: refused, not ignored."""
+NO_END = "method random has no end of its own: give run_cap, the number of configurations"
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of a text like `1GiB`. Raises ValueError naming the units."""
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].lower() not in _UNITS:
+        raise ValueError(f"memory {text!r} is no size: write a number with KiB, MiB or GiB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
 def _number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
         raise ValueError(number_remedy(value))
     return value
 
+
+LARGEST = 2.0**62
+"""Bound of numbers in a sweep file: integers are drawn in 64 bits."""
 
 Number = Annotated[Any, BeforeValidator(_number)]
 """An int or a float, kept as it was written: W&B infers the distribution from it."""
@@ -56,7 +61,7 @@ class ParameterSpec(_Block):
             return self.distribution
         if self.values is not None:
             return "categorical"
-        if self.min is None:
+        if not {"min", "max"} & self.model_fields_set:
             return "constant"
         whole = isinstance(self.min, int) and isinstance(self.max, int)
         return "int_uniform" if whole else "uniform"
@@ -75,9 +80,11 @@ class ParameterSpec(_Block):
         if sum(forms) != 1:
             raise ValueError("needs exactly one of: value; values; min and max")
         needed = {"constant": {"value"}, "categorical": {"values"}}.get(self.kind, {"min", "max"})
-        missing = sorted(needed - given)
+        missing = sorted(key for key in needed if key not in given or (key != "value" and getattr(self, key) is None))
         if missing:
             raise ValueError(f"{self.kind} needs {' and '.join(missing)}")
+        if self.probabilities is not None and self.values is None:
+            raise ValueError("probabilities belong to values")
         return self
 
     @model_validator(mode="after")
@@ -115,14 +122,9 @@ class Resources(_Block):
 
     cpu: float = Field(1.0, gt=0)
     gpu: float = Field(0.0, ge=0)
-    memory: int | None = Field(None, gt=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bytes(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("memory"), str):
-            return data | {"memory": parse_bytes(data["memory"])}
-        return data
+    memory: Annotated[int | None, BeforeValidator(lambda v: parse_bytes(v) if isinstance(v, str) else v)] = Field(
+        None, gt=0, lt=2**62
+    )
 
 
 class SelectSpec(_Block):
@@ -159,104 +161,11 @@ class SweepSpec(_Block):
     resources: Resources = Resources()
     max_concurrent: int | None = Field(None, ge=1)
     select: SelectSpec = SelectSpec()
-    storage: str = "./results"
+    storage: str = Field("./results", min_length=1)
     tracking: TrackingSpec = TrackingSpec()
 
     @model_validator(mode="after")
     def _random_needs_an_end(self) -> SweepSpec:
         if self.method == "random" and self.run_cap is None:
-            raise ValueError("method random has no end of its own: give run_cap, the number of configurations")
+            raise ValueError(NO_END)
         return self
-
-
-def load_sweep(path: str | Path) -> SweepSpec:
-    """A sweep file as a SweepSpec. Raises SweepFileError with every problem of its format, each with its line."""
-    spec, _ = load_with_places(Path(path))
-    return spec
-
-
-def load_with_places(path: Path) -> tuple[SweepSpec, Document]:
-    """load_sweep, with the places of all keys, for those who have more to complain about."""
-    document = read_document(path)
-    spec, problems = parse(document)
-    if problems or spec is None:
-        raise document.complain(problems)
-    return spec, document
-
-
-def parse(document: Document) -> tuple[SweepSpec | None, list[Problem]]:
-    """The spec and the problems of a document's format.
-
-    Where there are problems, the spec is what remains without the keys that have them, so that a caller can go on
-    complaining about the rest; None where nothing sensible remains.
-    """
-    data = {key: value for key, value in document.data.items() if key not in LAUNCHER_KEYS}
-    data.setdefault("name", Path(document.where).stem)
-    try:
-        return SweepSpec.model_validate(data), []
-    except ValidationError as error:
-        details = error.errors()
-    problems = [_problem(detail) for detail in details]
-    for detail in details:
-        _drop(data, detail["loc"])
-    try:
-        return SweepSpec.model_validate(_filled(data)), problems
-    except ValidationError:
-        return None, problems
-
-
-def _filled(data: dict[str, Any]) -> dict[str, Any]:
-    """Stand-ins for required keys that had problems, so that the rest can be checked; nothing is run with them."""
-    stand_ins = {"name": "unnamed", "method": "random", "run_cap": 1}
-    parameters = data.get("parameters") or {"batch_size": {"value": 32}}
-    return stand_ins | data | {"parameters": parameters}
-
-
-def unused_keys(document: Document) -> list[str]:
-    """Keys of W&B's launcher that the file has and nobody here reads."""
-    return sorted(set(document.data) & LAUNCHER_KEYS)
-
-
-def _drop(data: dict[str, Any], loc: tuple[str | int, ...]) -> None:
-    """Remove the innermost whole thing that holds a problem: a parameter, or a key of the top level."""
-    if loc and loc[0] == "parameters" and len(loc) > 1 and isinstance(data.get("parameters"), dict):
-        data["parameters"] = {k: v for k, v in data["parameters"].items() if k != loc[1]}
-    elif loc:
-        data.pop(str(loc[0]), None)
-
-
-def _problem(detail: Mapping[str, Any]) -> Problem:
-    path = tuple(detail["loc"])
-    kind, message = detail["type"], str(detail["msg"])
-    if kind == "extra_forbidden" and path[0] in NOT_YET:
-        return Problem(path, "this key of W&B's format is not supported yet: leave it out")
-    if kind == "extra_forbidden":
-        return Problem(path, f"unknown key. {did_you_mean(str(path[-1]), _known_keys(path))}")
-    if kind == "missing":
-        return Problem(path, "the key is missing")
-    if kind == "value_error":
-        return Problem(path, message.removeprefix("Value error, "))
-    if path == ("name",) and kind == "string_pattern_mismatch":
-        return Problem(path, f"{detail['input']!r} names a folder: use letters, digits, dot, dash and underscore")
-    return Problem(path, explain(message, detail["input"]))
-
-
-def _known_keys(path: tuple[str | int, ...]) -> list[str]:
-    """Keys that may stand where an unknown one was found."""
-    if len(path) == 1:
-        return list(SweepSpec.model_fields)
-    if path[0] == "parameters":
-        return list(ParameterSpec.model_fields)
-    block = SweepSpec.model_fields[str(path[0])].annotation
-    return list(block.model_fields) if isinstance(block, type) and issubclass(block, BaseModel) else []
-
-
-_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of a text like `1GiB`. Raises ValueError naming the units."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", text)
-    if not match or match[2].lower() not in _UNITS:
-        raise ValueError(f"memory {text!r} is no size: write a number with KiB, MiB or GiB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])

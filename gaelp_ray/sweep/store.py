@@ -68,7 +68,7 @@ class SweepFolder:
                 f"the sweep {self.path.name!r} exists already in {self.path.parent}: give another name with --name, "
                 "or replace it with --overwrite"
             )
-        if not (self.path / SPEC).is_file() and any(self.path.iterdir()):
+        if not self.path.is_dir() or (not (self.path / SPEC).is_file() and any(self.path.iterdir())):
             raise StorageError(f"{self.path} is no sweep's folder, so --overwrite leaves it alone: use --name")
 
     @classmethod
@@ -86,14 +86,15 @@ class SweepFolder:
         (self.path / SPEC).write_text(yaml.safe_dump(plain(spec), sort_keys=False), encoding="utf-8")
         write_json(self.path / PROVENANCE, provenance)
 
-    def write_end(self, selection: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    def write_end(self, selection: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
         """The final stage's decision, and the leaderboard."""
         write_json(self.path / SELECTION, selection)
         with (self.path / LEADERBOARD).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             for row in rows:
-                writer.writerow(row | {"params": json.dumps(plain(row["params"]))})
+                cells = {k: json.dumps(plain(v)) if isinstance(v, Mapping) else v for k, v in row.items()}
+                writer.writerow(cells)
 
     def read_selection(self) -> dict[str, Any]:
         """The decision of a finished sweep. Raises StorageError if it never got there, or the file is damaged."""
@@ -101,9 +102,12 @@ class SweepFolder:
         if not path.is_file():
             raise StorageError(f"the sweep {self.path.name!r} did not finish: run it again with --overwrite")
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StorageError(f"{path} is damaged: {error}") from None
+        if not isinstance(record, dict) or not {"winner", "leaderboard", "reason"} <= set(record):
+            raise StorageError(f"{path} is damaged: it holds no selection")
+        return record
 
     def is_finished(self) -> bool:
         """Whether the final stage has decided."""
@@ -136,5 +140,7 @@ def load_best(sweep: str | Path, storage: str | Path = "results") -> Agent:
     Raises StorageError if there is no such finished sweep, ModelError if its model is missing or damaged.
     """
     folder = SweepFolder.open(Path(storage), str(sweep))
-    folder.read_selection()
+    record = folder.read_selection()
+    if record["winner"] is None:
+        raise StorageError(f"the sweep {folder.path.name!r} has no winner: {record['reason']}")
     return load_model(folder.best).agent

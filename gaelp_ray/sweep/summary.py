@@ -14,11 +14,12 @@ from gaelp_ray.sweep.plan import SweepPlan
 from gaelp_ray.tracking.artifacts import Leaderboard, Publication
 
 
-def rows(selection: Selection, trials: Sequence[TrialResult], metric: str) -> list[dict[str, Any]]:
+def rows(selection: Selection, trials: Sequence[TrialResult], metric: str, goal: str) -> list[dict[str, Any]]:
     """The leaderboard: the re-flown arms in their ranking, then the other trials by search score."""
     flown = {c.label for c in selection.ranking}
     others = [t for t in trials if t.trial not in flown]
-    others.sort(key=lambda t: -t.score(metric) if math.isfinite(t.score(metric)) else math.inf)
+    sign = -1.0 if goal == "maximize" else 1.0
+    others.sort(key=lambda t: sign * t.score(metric) if math.isfinite(t.score(metric)) else math.inf)
     board = [_row(c.label, c.trial, c, selection, metric) for c in selection.ranking]
     board += [_row(t.trial, t, None, selection, metric) for t in others]
     return [{"rank": number, **row} for number, row in enumerate(board, 1)]

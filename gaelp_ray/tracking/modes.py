@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import wandb
+from pydantic import ValidationError
 
 from gaelp_ray.errors import InputError
 
@@ -28,24 +29,47 @@ class TrackingMode:
 
 
 def choose_mode(wanted: str) -> TrackingMode:
-    """Resolve `auto | online | offline | disabled`; auto never fails and never asks.
+    """Resolve `auto | online | offline | disabled`; auto goes online only with a key and an answering server.
 
-    auto goes online only with a key and an answering server. Raises InputError when `online` was asked for and
-    cannot be had.
+    Raises InputError when `online` was asked for and cannot be had, or when a WANDB_ variable makes no sense.
     """
     by_environment = os.environ.get("WANDB_MODE")
     if wanted == "auto" and by_environment in ("offline", "disabled"):
         return TrackingMode("offline" if by_environment == "offline" else "disabled", "WANDB_MODE says so")
     if wanted in ("offline", "disabled"):
         return TrackingMode("offline" if wanted == "offline" else "disabled", "as the sweep file says")
-    settings = wandb.setup(wandb.Settings(silent=True)).settings
+    settings = _settings()
     missing = _what_online_lacks(settings)
-    wandb.teardown()  # the next use of wandb reads the environment that the sweep sets for it
     if not missing:
-        return TrackingMode("online", f"a key is set and {settings.base_url} answers")
+        return TrackingMode("online", f"a key is set and {_shown(settings.base_url)} answers")
     if wanted == "online":
         raise InputError(f"tracking.mode: online is not possible: {missing}. Mend that, or use auto or offline")
     return TrackingMode("offline", missing)
+
+
+def _settings() -> wandb.Settings:
+    """wandb's settings from its files and the environment, without starting wandb."""
+    settings = wandb.Settings()
+    try:
+        settings.update_from_system_settings()
+        settings.update_from_env_vars(dict(os.environ))
+    except ValueError as error:
+        raise InputError(f"a WANDB_ variable in the environment is wrong: {_first_reason(error)}") from None
+    return settings
+
+
+def _first_reason(error: ValueError) -> str:
+    """The first problem of a pydantic error in one line; other errors as they are."""
+    if isinstance(error, ValidationError):
+        problem = error.errors()[0]
+        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (it is {problem['input']!r})"
+    return str(error)
+
+
+def _shown(url: str) -> str:
+    """A URL without the user and password that it may hold."""
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _what_online_lacks(settings: wandb.Settings) -> str:
@@ -57,7 +81,7 @@ def _what_online_lacks(settings: wandb.Settings) -> str:
     except urllib.error.HTTPError:
         return ""  # any answer is a server's
     except (OSError, ValueError) as error:
-        return f"{settings.base_url} does not answer ({getattr(error, 'reason', error)})"
+        return f"{_shown(settings.base_url)} does not answer ({getattr(error, 'reason', error)})"
     return ""
 
 
@@ -81,7 +105,6 @@ def environment(mode: TrackingMode, folder: Path) -> dict[str, str]:
         "WANDB_DIR": str(folder),
         "WANDB_DATA_DIR": str(home / "data"),
         "WANDB_CACHE_DIR": str(home / "cache"),
-        "WANDB_CONFIG_DIR": str(home / "config"),
         "WANDB_SILENT": "true",
         "WANDB_CONSOLE": "off",
         "WANDB_ERROR_REPORTING": "false",

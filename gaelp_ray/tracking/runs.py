@@ -71,11 +71,17 @@ class RunLog:
         keywords = identity.as_init() | {"trial_id": identity.id, "trial_name": identity.name}
         try:
             return cls(init(config=dict(config), **keywords))
-        except (wandb.Error, OSError) as error:
+        except (wandb.Error, OSError, ValueError) as error:  # ValueError: Ray's, where a node has no key
             logger.warning("W&B did not start the run %s (%s): going on offline", identity.name, error)
             wandb.teardown()
         offline = identity.as_init() | {"id": identity.id, "name": identity.name, "mode": "offline"}
-        return cls(wandb.init(config=dict(config), **offline))
+        try:
+            return cls(wandb.init(config=dict(config), **offline))
+        except (wandb.Error, OSError) as error:
+            logger.warning(
+                "W&B did not start the run %s offline either (%s): going on without it", identity.name, error
+            )
+            return cls(None)
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """One row of history."""

@@ -63,7 +63,7 @@ def test_no_eligible_trial_is_said_and_nothing_is_published(sweep_file, tmp_path
         main()
     assert ended.value.code == 1
     printed = capsys.readouterr().out
-    assert "no winner: no eligible trial: small-00 delivers 0.0% of the budget, below min_delivery 90%" in printed
+    assert "no winner: no eligible trial: small-00 delivers 0.00% of the budget, below min_delivery 90%" in printed
     folder = SweepFolder.open(tmp_path / "results", "small")
     assert folder.read_selection()["decision"] == "none" and not folder.best.exists()
     (select,) = [r for r in offline_runs(folder.wandb) if r.job_type == "select"]

@@ -10,7 +10,7 @@ from gaelp_ray.errors import SweepFileError
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import PRESETS
 from gaelp_ray.records import METRIC_NAMES
-from gaelp_ray.sweep.plan import HIGHER_IS_BETTER, SweepPlan, plan_sweep
+from gaelp_ray.sweep.plan import EITHER_WAY, LOWER_IS_BETTER, SweepPlan, plan_sweep
 
 SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 HEAD = "method: random\nrun_cap: 3\n"
@@ -116,15 +116,21 @@ def test_market_file_beside_the_person_is_found_by_workers_elsewhere(plan, tmp_p
 
 
 @pytest.mark.parametrize("goal", ["", ", goal: minimize"])
-@pytest.mark.parametrize("name", sorted(HIGHER_IS_BETTER))
+@pytest.mark.parametrize("name", sorted({*METRIC_NAMES} - LOWER_IS_BETTER - EITHER_WAY))
 def test_metric_that_would_select_the_worst_is_refused_with_the_remedy(refusal, name, goal):
     (problem,) = refusal(f"{BASE}metric: {{name: {name}{goal}}}\n")
     assert problem.startswith("5:")
     assert f"select the worst {name}. Write `goal: maximize`" in problem
 
 
-@pytest.mark.parametrize("name", METRIC_NAMES)
-def test_every_metric_may_be_maximised(plan, name):
+@pytest.mark.parametrize("name", sorted(LOWER_IS_BETTER))
+def test_a_price_is_not_maximised(refusal, name):
+    (problem,) = refusal(f"{BASE}metric: {{name: {name}, goal: maximize}}\n")
+    assert f"select the worst {name}. Write `goal: minimize`" in problem
+
+
+@pytest.mark.parametrize("name", sorted({*METRIC_NAMES} - LOWER_IS_BETTER))
+def test_every_return_may_be_maximised(plan, name):
     assert plan(f"{BASE}metric: {{name: {name}, goal: maximize}}\n").goal == "maximize"
 
 
@@ -207,3 +213,31 @@ def test_problems_of_format_and_of_meaning_are_reported_together(refusal):
         "  ppo.epochs: {values: [1, 99]}\nselect: {topk: 3}\nmetric: {name: roas}\ntrial: {agent_type: PP0}\n"
     )
     assert [problem.split(" ")[0] for problem in problems] == ["4:3:", "5:3:", "6:28:", "7:10:", "8:1:", "9:9:"]
+
+
+def test_a_field_written_in_two_ways_is_kept_in_either_order(plan):
+    for trial in ("{ppo.clip_range: 0.1, ppo: {epochs: 2}}", "{ppo: {epochs: 2}, ppo.clip_range: 0.1}"):
+        config = plan(f"{BASE}trial: {trial}\n").trials[0].config
+        assert (config.ppo.clip_range, config.ppo.epochs) == (0.1, 2)
+
+
+def test_a_problem_inside_a_section_is_placed_at_its_own_line(refusal):
+    (problem,) = refusal(f"{BASE}trial:\n  ppo:\n    clip_range: 2.0\n")
+    assert problem.startswith("7:5: trial.ppo.clip_range: 2.0 should be less than 1")
+
+
+def test_numbers_beyond_all_reason_are_refused_not_drawn(refusal):
+    (problem,) = refusal(HEAD + "parameters:\n  num_episodes: {min: 1, max: 99999999999999999999999}\n")
+    assert "parameters.num_episodes.max" in problem
+
+
+def test_a_null_value_survives_the_file_as_it_ran(plan, tmp_path):
+    before = plan(HEAD + "parameters:\n  heterogeneity: {value: null}\n  learning_rate: {min: 0.1, max: 0.2}\n")
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(before.as_file()))
+    assert [t.config for t in plan_sweep(path).trials] == [t.config for t in before.trials]
+
+
+def test_a_wide_range_of_integers_is_no_grid(refusal):
+    (problem,) = refusal("method: grid\nparameters:\n  num_episodes: {min: 1, max: 30000000}\n")
+    assert "a grid of 30,000,000 values is no grid" in problem

@@ -102,7 +102,7 @@ def test_near_zero_bidder_of_the_simulator_has_the_best_roas_and_loses():
     assert arms[0].evaluation.metrics.roas > 2 * arms[1].evaluation.metrics.roas
     assert selection.winner is arms[1]
     assert list(selection.ineligible) == ["miser"]
-    assert selection.ineligible["miser"].startswith("delivers 0.3% of the budget, below min_delivery")
+    assert selection.ineligible["miser"].startswith("delivers 0.3")
     assert [c.label for c in selection.ranking] == ["honest", "miser"]
 
 
@@ -117,7 +117,7 @@ def test_nobody_eligible_means_no_winner_and_every_reason():
     selection = select([arm("a", flown(9.0, delivery=0.1)), arm("b", flown(5.0, delivery=0.0))], 0.9, 0.95)
     assert selection.winner is None
     assert selection.reason.startswith("no eligible trial: ")
-    assert "a delivers 10.0% of the budget" in selection.reason
+    assert "a delivers 10.00% of the budget" in selection.reason
     assert "b spent nothing" in selection.reason
     assert selection.versus_default is selection.versus_reference is None
 
@@ -207,3 +207,22 @@ def test_interval_of_a_difference_covers_about_as_often_as_it_says(confidence):
         a, b = (totals(cost, roas * shared * dice.normal(1.0, 0.3, 60), cost) for roas in (5.5, 5.0))
         covered.append(0.5 in compare(a, b, confidence).interval)
     assert np.mean(covered) == pytest.approx(confidence, abs=0.07)
+
+
+def test_control_arm_that_did_not_deliver_is_no_yardstick():
+    selection = select([arm("a", flown(5.0)), arm("d", flown(80.0, delivery=0.01), "default")], 0.9, 0.95)
+    assert selection.winner is not None and selection.winner.label == "a"
+    assert selection.versus_default is None
+    assert "the default configuration is no yardstick: it delivers 1.00% of the budget" in selection.reason
+
+
+def test_control_arm_that_spent_nothing_is_no_yardstick_either():
+    idle = totals(np.zeros(FLIGHTS), np.zeros(FLIGHTS), BUDGET)
+    selection = select([arm("a", flown(5.0)), arm("d", idle, "default")], 0.0, 0.95)
+    assert selection.versus_default is None and "nan" not in selection.reason
+
+
+@pytest.mark.parametrize(("delivery", "bound", "words"), [(0.8999, 0.9, "89.99%"), (0.97, 0.975, "min_delivery 97.5%")])
+def test_a_near_miss_is_not_rounded_away(delivery, bound, words):
+    selection = select([arm("a", flown(5.0, delivery=delivery))], bound, 0.95)
+    assert words in selection.ineligible["a"]

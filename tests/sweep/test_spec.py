@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from gaelp_ray.errors import SweepFileError
 from gaelp_ray.sweep.document import read_document
-from gaelp_ray.sweep.spec import LAUNCHER_KEYS, ParameterSpec, SweepSpec, load_sweep, parse, parse_bytes, unused_keys
+from gaelp_ray.sweep.load import LAUNCHER_KEYS, load_sweep, parse, unused_keys
+from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec, parse_bytes
 
 HEAD = "method: random\nrun_cap: 2\nparameters:\n"
 BASE = HEAD + "  learning_rate: {min: 0.001, max: 0.01}\n"
@@ -65,7 +66,6 @@ def test_bounds_keep_the_numbers_as_written():
     [
         ("{min: 0.1, max: 0.01}", "min 0.1 is not below max 0.01"),
         ("{min: 3, max: 3}", "min 3 is not below max 3"),
-        ("{min: .nan, max: 0.1}", "min nan is not below max 0.1"),
         ("{min: 0.1}", "needs max"),
         ("{values: []}", "values is empty: list at least one"),
         ("{values: [0.1, 0.2], probabilities: [1.0]}", "1 probabilities for 2 values"),
@@ -91,6 +91,7 @@ def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint):
     ("parameter", "place", "complaint"),
     [
         ("{values: [1, 2], probabilities: [true, 0.0]}", "4:51: parameters.learning_rate.probabilities.0", "True"),
+        ("{min: .nan, max: 0.1}", "4:19: parameters.learning_rate.min", "nan is not a number"),
         ("{min: true, max: 2}", "4:19: parameters.learning_rate.min", "True is not a number"),
         ("{min: low, max: 2}", "4:19: parameters.learning_rate.min", "'low' is text"),
         ("{min: 1e-4, max: 0.1}", "4:19: parameters.learning_rate.min", "write 0.0001"),
@@ -225,3 +226,36 @@ def test_spec_is_frozen_and_survives_yaml():
         spec.name = "other"
     written = yaml.safe_load(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True)))
     assert SweepSpec.model_validate(written) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (BASE + "  ppo.epochs: 4\n", "5:3: parameters.ppo.epochs: 4 is no mapping of keys: write {value: 4}"),
+        (BASE + "metric: roas\n", "5:1: metric: 'roas' is no mapping of keys: write {name: roas}"),
+        (HEAD + "  agent_type: {values: PPO}\n", "parameters.agent_type.values: 'PPO' should be a list"),
+        (HEAD + "  ppo.epochs: {max: 4}\n", "needs min"),
+        (HEAD + "  ppo.epochs: {min: 1, max: 4, probabilities: [1.0]}\n", "probabilities belong to values"),
+        (HEAD + "  ppo.epochs: {min: 1, max: 4, q: 2}\n", "parameters.ppo.epochs.q: this key of W&B's format is not"),
+        (HEAD + "  ppo.max_grad_norm: {min: 0.1, max: .inf}\n", "inf is not a number"),
+        (HEAD + "  agent_type: {values: [a, b], probabilities: [.nan, 1.5]}\n", "nan is not a number"),
+        (BASE + "resources: {memory: 1..5GiB}\n", "resources.memory: memory '1..5GiB' is no size"),
+        (BASE + "resources: {cpu: .inf}\n", "resources.cpu: inf should be a finite number"),
+        (BASE + "storage: ''\n", "storage: '' should have at least 1 character"),
+        (BASE + "5: 3\n", "5:1: 5: YAML reads this key as no text: put it in quotes"),
+        (BASE + "on: 3\n", "5:1: on: YAML reads this key as no text: put it in quotes"),
+        ("parameters: &a {x: *a}\n", "nested too deeply, or an alias that holds itself"),
+    ],
+)
+def test_common_mistakes_get_their_remedy(write, text, complaint):
+    assert any(complaint in line for line in refusal(write(text)))
+
+
+def test_a_missing_run_cap_is_reported_with_the_other_problems(write):
+    problems = refusal(write("method: random\nparameters:\n  ppo.epochs: {min: 4, max: 1}\n"))
+    assert len(problems) == 2 and any("give run_cap" in line for line in problems)
+
+
+def test_a_remedy_for_bounds_does_not_change_their_distribution(write):
+    problems = refusal(write(HEAD + "  learning_rate: {min: 1e0, max: 1e2}\n"))
+    assert "write 1.0 " in problems[0] and "write 100.0 " in problems[1]

@@ -26,7 +26,7 @@ def started(storage: Path, name: str) -> SweepFolder:
 
 def finished(storage: Path, name: str = "trip") -> SweepFolder:
     folder = started(storage, name)
-    folder.write_end({"winner": {"trial": "a"}, "roas": math.nan}, ROWS)
+    folder.write_end({"winner": {"trial": "a"}, "reason": "best", "leaderboard": [], "roas": math.nan}, ROWS)
     return folder
 
 
@@ -125,7 +125,7 @@ def test_start_holds_the_sweep_file_and_its_provenance(tmp_path):
 def test_end_holds_the_decision_and_the_leaderboard(tmp_path):
     folder = finished(tmp_path)
     assert folder.is_finished()
-    assert folder.read_selection() == {"winner": {"trial": "a"}, "roas": None}
+    assert folder.read_selection()["winner"] == {"trial": "a"} and folder.read_selection()["roas"] is None
     with (folder.path / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["a", "b"]
@@ -164,4 +164,26 @@ def test_best_agent_of_an_unfinished_sweep_is_refused(tmp_path):
 def test_best_agent_whose_model_is_missing_is_refused(tmp_path):
     finished(tmp_path)
     with pytest.raises(ModelError, match=r"no model in .*best"):
+        load_best("trip", tmp_path)
+
+
+def test_a_file_with_the_sweeps_name_is_left_alone(tmp_path):
+    (tmp_path / "trip").write_text("mine")
+    with pytest.raises(StorageError, match="no sweep's folder"):
+        SweepFolder.create(tmp_path, "trip", overwrite=True)
+    assert (tmp_path / "trip").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["null", "5", "[1]", "[]", "{}"])
+def test_a_decision_that_is_none_is_damage(tmp_path, content):
+    folder = finished(tmp_path)
+    (folder.path / "selection.json").write_text(content)
+    with pytest.raises(StorageError, match="holds no selection"):
+        folder.read_selection()
+
+
+def test_a_sweep_without_a_winner_has_no_best_agent(tmp_path):
+    folder = started(tmp_path, "trip")
+    folder.write_end({"winner": None, "reason": "no eligible trial", "leaderboard": []}, ROWS)
+    with pytest.raises(StorageError, match="has no winner: no eligible trial"):
         load_best("trip", tmp_path)

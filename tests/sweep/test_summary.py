@@ -69,7 +69,7 @@ def plan(tmp_path_factory):
 
 
 def board():
-    return summary.rows(WON, TRIALS, "delivered_roas")
+    return summary.rows(WON, TRIALS, "delivered_roas", "maximize")
 
 
 def test_flown_arms_come_first_in_their_ranking_then_the_others_by_search_score():
@@ -98,7 +98,7 @@ def test_row_of_the_reference_line_has_no_trial():
 
 
 def test_row_of_an_ineligible_arm_says_why():
-    assert board()[3]["ineligible"].startswith("delivers 1.0% of the budget, below min_delivery")
+    assert board()[3]["ineligible"].startswith("delivers 1.00% of the budget, below min_delivery")
     assert [row["trial"] for row in board() if row["ineligible"]] == ["trip-01"]
 
 
@@ -138,7 +138,7 @@ def test_selection_record_is_strict_json_with_the_decision(plan):
 
 def test_selection_record_without_a_winner_says_so(plan):
     nothing = Publication("offline", None, "CommError: no answer")
-    record = summary.selection_record(plan, LOST, summary.rows(LOST, TRIALS, "delivered_roas"), nothing)
+    record = summary.selection_record(plan, LOST, summary.rows(LOST, TRIALS, "delivered_roas", "maximize"), nothing)
     json.dumps(plain(record), allow_nan=False)
     assert (record["decision"], record["winner"]) == ("none", None)
     assert record["reason"].startswith("no eligible trial")
@@ -174,3 +174,13 @@ def test_card_says_what_the_model_is_and_what_it_earned(plan):
 
 def test_card_of_the_control_arm_names_no_parameters(plan):
     assert "- all defaults" in summary.card(plan, ARMS[0], "it won")
+
+
+def test_trials_that_were_not_flown_are_listed_best_first_for_either_goal():
+    nobody = LOST.__class__((), {}, None, "none completed")
+    trials = [
+        TrialResult(f"t{cpa}", TrialStatus.COMPLETED, {}, {"agent_type": "PPO"}, metrics={"cpa": cpa})
+        for cpa in (90.0, 10.0, 50.0)
+    ]
+    assert [row["search_score"] for row in summary.rows(nobody, trials, "cpa", "minimize")] == [10.0, 50.0, 90.0]
+    assert [row["search_score"] for row in summary.rows(nobody, trials, "cpa", "maximize")] == [90.0, 50.0, 10.0]

@@ -149,7 +149,7 @@ def test_processes_of_a_sweep_write_below_its_folder_only(mode):
     variables = environment(TrackingMode(mode, "because"), folder)
     assert variables["WANDB_MODE"] == mode
     places = {name: Path(value) for name, value in variables.items() if name.endswith("_DIR")}
-    assert set(places) == {"WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"}
+    assert set(places) == {"WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"}
     assert places.pop("WANDB_DIR") == folder  # wandb adds its own `wandb`
     assert all(place.is_relative_to(folder / "wandb") for place in places.values())
 
@@ -159,3 +159,16 @@ def test_processes_of_a_sweep_get_no_key(monkeypatch, answering):
     variables = environment(choose_mode("auto"), Path("/results/trip"))
     assert "WANDB_API_KEY" not in variables
     assert KEY not in "".join(variables.values())
+
+
+@pytest.mark.parametrize(("name", "value"), [("WANDB_BASE_URL", "localhost:8080"), ("WANDB_MODE", "ofline")])
+def test_a_variable_that_makes_no_sense_is_said_in_one_line(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="a WANDB_ variable in the environment is wrong") as refused:
+        choose_mode("auto")
+    assert "pydantic" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_password_in_the_address_is_not_shown(monkeypatch, silent):
+    log_in(monkeypatch, silent.replace("http://", "http://me:secret@"), "0" * 40)
+    assert "secret" not in choose_mode("auto").why
