@@ -126,6 +126,9 @@ class GAELPExperimentConfig(BaseModel):
     heterogeneity: Annotated[float, Field(ge=0.0, le=3.0)] | None = Field(
         None, description="log sd of the hidden conversion rates between flights; null: the market's own"
     )
+    auction: Literal["second_price", "first_price"] | None = Field(
+        None, description="what the winner of an auction pays; null: the market's own rule"
+    )
     reward_function: Literal["ROAS_optimized", "expected_ROAS"] = Field(
         "ROAS_optimized",
         description="reward of an hour: revenue / budget, or the same with the luck of single orders averaged out",

@@ -52,7 +52,7 @@ class Iteration:
 
 def market_of(config: GAELPExperimentConfig) -> Market:
     """The market that a configuration trains in, departures and heterogeneity applied."""
-    return load_market(config.market).variant(config.departures, config.heterogeneity)
+    return load_market(config.market).variant(config.departures, config.heterogeneity, config.auction)
 
 
 def make_untrained(config: GAELPExperimentConfig) -> tuple[AdCampaignVectorEnv, Agent]:

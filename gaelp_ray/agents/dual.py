@@ -9,10 +9,9 @@ DualConfig, so that a sweep can tune the bidder like any learner.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import log_ndtr, ndtri
 
 from gaelp_ray.agents.base import Action, FixedBidder
-from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, Outlook, calibrated_multiplier, spend_all
+from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, Outlook, calibrated_multiplier, log_bids, spend_all
 from gaelp_ray.config import DualConfig
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
@@ -34,6 +33,7 @@ class BayesDual(FixedBidder):
         self._prior_clicks = market.conversion_prior_clicks * config.prior_strength
         self._prior_volume = market.volume_prior_clicks * config.volume_prior_strength
         self._calibrated_clicks = market.volume * market.ctr
+        self._decay = [_mean_decay(market.price_autocorrelation, HOURS - t) for t in range(HOURS)]
         self._traffic_ahead = np.append(np.cumsum(market.traffic[::-1])[::-1], 0.0)
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
@@ -51,11 +51,12 @@ class BayesDual(FixedBidder):
         hours_left = view.overall("time_left") * HOURS
         t = HOURS - round(float(hours_left[0]))
         budget = self._market.budget * np.exp(view.overall("log_budget"))
+        level = self._price_level(view, t)
         outlook = Outlook(
             log_value=self._log_value(view, t),
             clicks=self._volume(view, t),
-            log_price=self._log_price(view, t),
-            log_sd=self._market.log_sd,
+            log_price=self._market.log_price + level * self._decay[t],
+            pricing=self._market.pricing,
             budget=view.overall("budget_left") * budget,
         )
         if self._log_multiplier is None:
@@ -63,7 +64,9 @@ class BayesDual(FixedBidder):
         self._log_multiplier = spend_all(outlook, self._log_multiplier, NEWTON_STEPS)
         shade = self._config.shade + self._config.pacing_shade * (1.0 - t / HOURS)
         log_multiplier = np.clip(self._log_multiplier + shade, *LOG_MULTIPLIER_RANGE)
-        return self._market.action(outlook.log_value - log_multiplier[:, None])
+        worth = outlook.log_value - log_multiplier[:, None]
+        now = self._market.log_price + level * self._market.price_autocorrelation
+        return self._market.action(log_bids(self._market.pricing, worth, now))
 
     def _log_value(self, view: View, t: int) -> FloatArray:
         """log of expected revenue per click, (B, S): posterior conversion rate x mean order value."""
@@ -103,25 +106,21 @@ class BayesDual(FixedBidder):
         surplus: FloatArray = rest * ((today / flight) ** self._config.traffic_use - 1.0)
         return surplus
 
-    def _log_price(self, view: View, t: int) -> FloatArray:
-        """Expected location of competing bids over the rest of the flight, (B, S).
+    def _price_level(self, view: View, t: int) -> FloatArray:
+        """How far competing prices lay above the calibrated ones in the last hour, (B, S), times price_tracking.
 
-        Win rate and mean price below the bid of the last hour determine its location without knowing the bid:
-        z = Phi^-1(win rate), mu = log price - sd^2/2 - log Phi(z - sd) + log win rate.
+        Win rate and price paid determine it without knowing the bid (Pricing.location).
         """
         market = self._market
-        if t == 0:
-            return np.broadcast_to(market.log_price, (len(view.overall("time_left")), market.channels))
         win_rate = view.channel("win_rate")
         # Where almost nothing or almost everything was won, float32 has lost the digits that the level needs.
         known = (win_rate > 1e-6) & (win_rate < 1.0 - 1e-6)
-        win_rate = np.where(known, win_rate, 0.5)
-        z = ndtri(win_rate)
-        paid = view.channel("log_price_ratio") + np.log(market.cpc)
-        level = paid - market.log_sd**2 / 2.0 - log_ndtr(z - market.log_sd) + np.log(win_rate) - market.log_price
-        decay = _mean_decay(market.price_autocorrelation, HOURS - t)
-        weight = self._config.price_tracking * decay
-        return market.log_price + weight * np.where(known, np.clip(level, -3.0, 3.0), 0.0)
+        if t == 0 or not known.any():
+            return zeros(*win_rate.shape)
+        log_paid = view.channel("log_price_ratio") + np.log(market.cpc)
+        level = market.pricing.location(np.where(known, win_rate, 0.5), log_paid) - market.log_price
+        tracked: FloatArray = self._config.price_tracking * np.where(known, np.clip(level, -3.0, 3.0), 0.0)
+        return tracked
 
 
 def _mean_decay(rho: float, hours: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaelp_ray.agents.base import Action, FixedBidder
-from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, calibrated_multiplier
+from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, calibrated_multiplier, log_bids
 from gaelp_ray.config import ConstantConfig, PIDConfig
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.observation import Observation, View
@@ -27,7 +27,7 @@ class ConstantBidder(FixedBidder):
 
 
 class PacedBidder(FixedBidder):
-    """Value / lambda on every channel; a PID controller moves log lambda to hold the spending plan.
+    """The best bid at value / lambda on every channel; a PID controller moves log lambda to hold the spending plan.
 
     The plan is to spend in proportion to the expected traffic. lambda starts where the calibrated market spends the
     budget exactly. `learns_value` makes it BayesPID: the posterior conversion rate instead of the calibrated one.
@@ -57,4 +57,5 @@ class PacedBidder(FixedBidder):
         log_value = self._log_value
         if self._learns_value:
             log_value = log_value + view.channel("log_conversion_rate_ratio")
-        return self._market.action(log_value - log_multiplier[:, None])
+        worth = log_value - log_multiplier[:, None]
+        return self._market.action(log_bids(self._market.pricing, worth, self._market.log_price))

@@ -1,6 +1,6 @@
 """The arithmetic of one auction hour: bids in; expected or drawn impressions, clicks, cost and revenue out.
 
-Second-price auctions against one lognormal highest competing bid per channel. Everything is a pure function on arrays
+Auctions against one highest competing bid per channel (prices.py). Everything is a pure function on arrays
 of shape (B, S): B flights, S channels. Auctions are resolved in aggregate, so that an hour costs the same whether it
 holds ten auctions or a million.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
+from gaelp_ray.market.prices import Pricing
 from gaelp_ray.records import FloatArray
 
 IntArray = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ class Hour:
 
     volume: FloatArray  # expected auctions
     log_price: FloatArray  # location of the highest competing bid
-    log_sd: float
+    pricing: Pricing
     ctr: FloatArray
     conversion_rate: FloatArray
     order_value: FloatArray  # (S,) mean revenue of a conversion
@@ -44,23 +44,11 @@ class Outcome:
     price: FloatArray  # mean competing price below this bid
 
 
-def clearing(log_bid: FloatArray, log_price: FloatArray, log_sd: float) -> tuple[FloatArray, FloatArray]:
-    """(win probability, mean price below the bid) of a lognormal second-price auction.
-
-    P(win) = Phi(z), E[price | win] = exp(mu + sd^2/2) Phi(z - sd) / Phi(z), z = (ln bid - mu) / sd.
-    """
-    z = (log_bid - log_price) / log_sd
-    win = ndtr(z)
-    price = np.exp(log_price + log_sd**2 / 2.0) * ndtr(z - log_sd) / np.maximum(win, 1e-300)
-    # Where nothing is ever won the quotient loses its digits; the price tends to the bid there.
-    return win, np.where(win > 1e-12, price, np.exp(log_bid))
-
-
 def draw(rng: np.random.Generator, hour: Hour, bids: FloatArray, left: FloatArray) -> Outcome:
     """Draw one hour at these bids; no flight spends more than it has `left`, (B,), and none bids with nothing left."""
     log_bid = np.log(bids)
-    win, price = clearing(log_bid, hour.log_price, hour.log_sd)
-    prices = Prices(bids, price, price_variance(log_bid, hour, win, price))
+    win, price = hour.pricing.clearing(log_bid, hour.log_price)
+    prices = Prices(bids, price, hour.pricing.variance(log_bid, hour.log_price, win, price))
     impressions = rng.poisson(hour.volume * win * (left > 0.0)[:, None])
     clicks = rng.binomial(impressions, hour.ctr)
     cost = charge(rng, clicks, prices)
@@ -81,16 +69,6 @@ def draw(rng: np.random.Generator, hour: Hour, bids: FloatArray, left: FloatArra
     return Outcome(impressions, clicks, cost, conversions, revenue, win, price)
 
 
-def price_variance(log_bid: FloatArray, hour: Hour, win: FloatArray, price: FloatArray) -> FloatArray:
-    """Variance of the price of one won auction, (B, S); `win` and `price` as clearing() gives them.
-
-    E[price^2 | win] = exp(2 mu + 2 sd^2) Phi(z - 2 sd) / Phi(z).
-    """
-    z = (log_bid - hour.log_price) / hour.log_sd
-    square = np.exp(2.0 * (hour.log_price + hour.log_sd**2)) * ndtr(z - 2.0 * hour.log_sd) / np.maximum(win, 1e-300)
-    return np.maximum(square - price**2, 1e-6 * price**2)
-
-
 @dataclass(frozen=True)
 class Prices:
     """The price of one won auction, (B, S): never above `bid`."""
@@ -101,11 +79,13 @@ class Prices:
 
 
 def charge(rng: np.random.Generator, clicks: IntArray, prices: Prices) -> FloatArray:
-    """Cost of clicks: a draw of the sum of as many second prices, (B, S).
+    """Cost of clicks: a draw of the sum of as many prices paid, (B, S).
 
     A beta on [0, clicks x bid] with that sum's mean and variance. Exact in both, and no click ever costs more than its
     bid; how close its shape comes to single auctions is measured in tests/market/test_exact.py.
     """
+    if not prices.variance.any():  # the winner pays the bid
+        return clicks * prices.mean
     share = np.minimum(prices.mean / prices.bid, 1.0 - 1e-9)
     variance = prices.variance / (prices.bid**2 * np.maximum(clicks, 1))
     concentration = np.maximum(share * (1.0 - share) / variance - 1.0, 1e-6)

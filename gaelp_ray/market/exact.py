@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaelp_ray.market.auction import Hour, Outcome, clearing
+from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.records import FloatArray
 
 
 def draw_every_auction(rng: np.random.Generator, hour: Hour, bids: FloatArray) -> Outcome:
     """Draw one hour at these bids, (B, S), without a budget."""
-    win, price = clearing(np.log(bids), hour.log_price, hour.log_sd)
+    win, price = hour.pricing.clearing(np.log(bids), hour.log_price)
     cells = [_cell(rng, hour, bids, cell) for cell in np.ndindex(*bids.shape)]
     impressions, clicks, cost, conversions, revenue = (
         np.array(column).reshape(bids.shape) for column in zip(*cells, strict=True)
@@ -27,8 +27,11 @@ def _cell(
 ) -> tuple[int, int, float, int, float]:
     """(impressions, clicks, cost, conversions, revenue) of one channel of one flight."""
     auctions = rng.poisson(hour.volume[cell])
-    competing = np.exp(hour.log_price[cell] + hour.log_sd * rng.standard_normal(auctions))
+    # A competing price is the quantile of a uniform draw; beyond the last quantile nothing can be won.
+    competing = np.exp(hour.log_price[cell] + hour.pricing.shape.quantile(rng.random((auctions, 1)))[:, 0])
     paid = competing[competing < bids[cell]]
+    if hour.pricing.first_price:
+        paid = np.full_like(paid, bids[cell])
     clicked = rng.random(paid.size) < hour.ctr[cell]
     converted = rng.random(paid.size)[clicked] < hour.conversion_rate[cell]
     shape, mean = hour.order_value_shape, hour.order_value[cell[-1]]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr
 
+from gaelp_ray.market.prices import Lognormal, Pricing
 from gaelp_ray.records import FloatArray
 
 HOURS = 168
@@ -31,8 +33,8 @@ class Landscape:
     order_value: FloatArray  # revenue / conversions
     bid: FloatArray  # historical bid per click
     volume: FloatArray  # auctions per day that a high enough bid could win
-    log_price: FloatArray  # location of the lognormal highest competing bid
-    log_sd: float  # its spread
+    log_price: FloatArray  # location of the highest competing bid
+    pricing: Pricing  # its shape, and what the winner pays
     traffic: FloatArray  # (168,) traffic of each hour in units of an average day
     budget: float
     budget_log_range: float
@@ -97,15 +99,20 @@ def solve_landscape(
     sums: Mapping[str, Sequence[float]],
     days: float,
     shares: Sequence[Sequence[float]],
-    prices: Mapping[str, float],
+    prices: Mapping[str, Any],
     scalars: Mapping[str, float],
 ) -> Landscape:
-    """Means per channel from sums over `days`; the price level from the mean price paid at the historical bid."""
+    """Means per channel from sums over `days`; the price level from the mean price paid at the historical bid.
+
+    The history is read as second prices whatever the market's rule is: `first_price` asks what the same competition
+    would cost if winners paid their bids.
+    """
     total = {name: np.asarray(column, dtype=np.float64) for name, column in sums.items()}
     cpc = total["cost"] / total["clicks"]
     bid = cpc / prices["paid_over_bid"]
     log_price = solve_log_price(cpc, bid, prices["log_sd"])
-    won = ndtr((np.log(bid) - log_price) / prices["log_sd"])
+    pricing = Pricing(Lognormal(prices["log_sd"]), prices["first_price"])
+    won = pricing.shape.win(np.log(bid) - log_price)
     week = np.concatenate([np.asarray(day, dtype=np.float64) for day in shares])
     return Landscape(
         ctr=total["clicks"] / total["impressions"],
@@ -115,7 +122,7 @@ def solve_landscape(
         bid=bid,
         volume=total["impressions"] / days / won,
         log_price=log_price,
-        log_sd=prices["log_sd"],
+        pricing=pricing,
         traffic=7.0 * week / week.sum(),
         **scalars,
     )

@@ -133,6 +133,7 @@ class Market(_Block):
     description: str
     currency: str
     sources: dict[str, str]
+    auction: Literal["second_price", "first_price"] = "second_price"
     channels: Channels
     period_days: Positive
     prices: Prices
@@ -162,7 +163,8 @@ class Market(_Block):
             sums,
             days=self.period_days.value,
             shares=self.hour_of_week.shares,
-            prices={name: sourced["value"] for name, sourced in self.prices.model_dump().items()},
+            prices={name: sourced["value"] for name, sourced in self.prices.model_dump().items()}
+            | {"first_price": self.auction == "first_price"},
             scalars=scalars | {name: sourced["value"] for name, sourced in self.flight.model_dump().items()},
         )
 
@@ -172,23 +174,27 @@ class Market(_Block):
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
 
     def variant(
-        self, departures: Literal["realistic", "nominal"] = "realistic", heterogeneity: float | None = None
+        self,
+        departures: Literal["realistic", "nominal"] = "realistic",
+        heterogeneity: float | None = None,
+        auction: Literal["second_price", "first_price"] | None = None,
     ) -> Market:
         """The same market made easier or harder.
 
         `nominal` switches off traffic noise and the drift of conversion rates; `heterogeneity` replaces
-        `conversion_rate_log_sd`.
+        `conversion_rate_log_sd`; `auction` replaces the rule by which winners pay.
         """
         changes: dict[str, float] = {}
         if departures == "nominal":
             changes |= {"hour_log_sd": 0.0, "day_log_sd": 0.0, "conversion_rate_drift": 0.0}
         if heterogeneity is not None:
             changes["conversion_rate_log_sd"] = heterogeneity
-        if not changes:
+        if not changes and auction in (None, self.auction):
             return self
         sourced = {k: {"value": v, "source": "assumed", "note": "set by the trial"} for k, v in changes.items()}
+        departed = _plain(self.departures) | sourced
         # Validated anew rather than copied: a copy would keep the cached landscape and hash.
-        return market_from(_plain(self) | {"departures": _plain(self.departures) | sourced}, self.name)
+        return market_from(_plain(self) | {"departures": departed, "auction": auction or self.auction}, self.name)
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Hidden:
         return Hour(
             volume=self.volume * self.traffic[t][:, None],
             log_price=self.log_price[t],
-            log_sd=self.landscape.log_sd,
+            pricing=self.landscape.pricing,
             ctr=self.ctr,
             conversion_rate=self.conversion_rate[t],
             order_value=self.landscape.order_value,

@@ -1,8 +1,9 @@
 """The hindsight optimum: what a bidder that knew every hidden value would have earned.
 
-With second prices and one budget, the best bids are value / lambda with one lambda per flight, the multiplier at which
-expected cost equals the budget (Lagrangian of a fractional knapsack over all auctions; every auction worth at least
-lambda per unit of cost is bought). Expected values stand for the luck of single auctions.
+With one budget, the best bids belong to one multiplier lambda per flight: a click is worth value / lambda, and expected
+cost equals the budget (Lagrangian of a fractional knapsack over all auctions). In second-price auctions the best bid is
+that worth; in first-price auctions it is the argmax of (worth - bid) x chance of winning, cell by cell (prices.py).
+Expected values stand for the luck of single auctions.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import elementwise
-from scipy.special import ndtr
 
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.hidden import Hidden
@@ -30,18 +30,19 @@ class Optimum:
 
 def hindsight_optimum(hidden: Hidden) -> Optimum:
     """Solve expected cost(lambda) = budget for each flight by Chandrupatla's bracketing method."""
-    sd = hidden.landscape.log_sd
+    pricing = hidden.landscape.pricing
     value = hidden.conversion_rate * hidden.landscape.order_value
     clicks = hidden.traffic[:, :, None] * (hidden.volume * hidden.ctr)  # (H, B, S), if every auction were won
-    z = (np.log(value) - hidden.log_price) / sd
-    spend = clicks * np.exp(hidden.log_price + sd**2 / 2.0)
     # Flights first, so that the solver can drop those that have converged.
-    z, spend = (np.ascontiguousarray(a.transpose(1, 0, 2)) for a in (z, spend))
+    worth, scale, earned = (
+        np.ascontiguousarray(array.transpose(1, 0, 2))
+        for array in (np.log(value) - hidden.log_price, clicks * np.exp(hidden.log_price), clicks * value)
+    )
 
     def cost(log_multiplier: FloatArray, flight: FloatArray) -> FloatArray:
         rows = flight.astype(np.intp)
-        won = ndtr(z[rows] - (log_multiplier[:, None, None] / sd + sd))
-        spent: FloatArray = np.einsum("bhs,bhs->b", spend[rows], won)
+        paid = pricing.payment(worth[rows] - log_multiplier[:, None, None])
+        spent: FloatArray = np.einsum("bhs,bhs->b", scale[rows], paid)
         return spent
 
     flights = np.arange(len(hidden.budget), dtype=np.float64)
@@ -59,10 +60,9 @@ def hindsight_optimum(hidden: Hidden) -> Optimum:
     )
     # Where even the largest bids cost less than the budget there is no root: buy everything.
     log_multiplier = np.where(solved.success, solved.x, low)
-    won = ndtr(z - (log_multiplier / sd)[:, None, None])
-    earned = np.ascontiguousarray((clicks * value).transpose(1, 0, 2))
+    best = pricing.best_bid(worth - log_multiplier[:, None, None])
     return Optimum(
         multiplier=np.exp(log_multiplier),
         cost=cost(log_multiplier, flights),
-        revenue=np.einsum("bhs,bhs->b", earned, won),
+        revenue=np.einsum("bhs,bhs->b", earned, pricing.shape.win(best)),
     )

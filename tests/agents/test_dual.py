@@ -34,15 +34,15 @@ CHANGED = {
 class Seen:
     """The first hours of flights under random bids, with the truth beside the observations."""
 
-    def __init__(self, hours: int) -> None:
+    def __init__(self, hours: int, land=LAND) -> None:
         rng = np.random.default_rng(5)
-        self.hidden: Hidden = draw_hidden(rng, LAND, FLIGHTS)
-        ledger = Ledger(LAND, self.hidden.budget)
-        self.clicks = np.zeros((FLIGHTS, LAND.channels))
-        self.conversions = np.zeros((FLIGHTS, LAND.channels))
+        self.hidden: Hidden = draw_hidden(rng, land, FLIGHTS)
+        ledger = Ledger(land, self.hidden.budget)
+        self.clicks = np.zeros((FLIGHTS, land.channels))
+        self.conversions = np.zeros((FLIGHTS, land.channels))
         self.obs = [ledger.observe()]
         for t in range(hours):
-            bids = LAND.bids(rng.uniform(-0.4, 0.0, (FLIGHTS, LAND.channels)).astype(np.float32))
+            bids = land.bids(rng.uniform(-0.4, 0.0, (FLIGHTS, land.channels)).astype(np.float32))
             outcome = draw(rng, self.hidden.hour(t), bids, ledger.budget_left)
             ledger.book(outcome, self.hidden.conversion_rate[t])
             self.clicks += outcome.clicks
@@ -69,20 +69,26 @@ def at_hour(t: int, **features: float | np.ndarray) -> np.ndarray:
     return pack(per_channel, {name: np.full(1, usual.get(name, 0.0)) for name in GLOBAL})
 
 
-def test_price_level_is_recovered_exactly_from_the_last_hour(seen):
-    # With autocorrelation 1 and full tracking, the forecast is the level of the last hour itself.
-    bidder = BayesDual(DualConfig(price_tracking=1.0), replace(LAND, price_autocorrelation=1.0))
+@pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
+def test_price_level_is_recovered_exactly_from_the_last_hour(first_price):
+    land = replace(LAND, pricing=replace(LAND.pricing, first_price=first_price))
+    seen, bidder = Seen(30, land), BayesDual(DualConfig(price_tracking=1.0), land)
     for t in range(1, len(seen.obs)):
-        recovered = bidder._log_price(View(seen.obs[t]), t)
-        np.testing.assert_allclose(recovered, seen.hidden.log_price[t - 1], atol=1e-5)
+        recovered = bidder._price_level(View(seen.obs[t]), t)
+        np.testing.assert_allclose(recovered, seen.hidden.log_price[t - 1] - land.log_price, atol=1e-5)
 
 
-def test_price_level_is_forecast_to_decay_over_the_rest_of_the_flight(seen):
-    bidder, t = BayesDual(DualConfig(price_tracking=0.8), LAND), 30
-    forecast = bidder._log_price(View(seen.obs[t]), t) - LAND.log_price
-    level = seen.hidden.log_price[t - 1] - LAND.log_price
+def test_price_level_is_weighted_by_its_tracking(seen):
+    whole, part = (BayesDual(DualConfig(price_tracking=weight), LAND) for weight in (1.0, 0.8))
+    view = View(seen.obs[30])
+    np.testing.assert_allclose(part._price_level(view, 30), 0.8 * whole._price_level(view, 30))
+
+
+@pytest.mark.parametrize("t", [0, 30, 167])
+def test_price_level_is_forecast_to_decay_over_the_rest_of_the_flight(t):
     ahead = np.arange(1, HOURS - t + 1)
-    np.testing.assert_allclose(forecast, 0.8 * np.mean(LAND.price_autocorrelation**ahead) * level, atol=1e-5)
+    decay = BayesDual(DualConfig(), LAND)._decay[t]
+    assert decay == pytest.approx(np.mean(LAND.price_autocorrelation**ahead))
 
 
 def test_values_come_from_the_exact_counts_of_clicks_and_conversions(seen):
@@ -205,3 +211,13 @@ def test_plan_holds_in_the_realistic_market():
     )
     assert dual.optimality > paced.optimality + 0.02
     assert dual.delivery > 0.97
+
+
+def test_it_shades_its_bids_where_the_winner_pays_them():
+    land = replace(LAND, pricing=replace(LAND.pricing, first_price=True))
+    market = load_market("airfrance-search").variant("nominal", auction="first_price")
+    first = BayesDual(DualConfig(), land)
+    truthful = BayesDual(DualConfig(), LAND)  # bids what a click is worth, as second prices ask for
+    shading, naive = (evaluate(b, market, 64, [0, Stream.EVALUATION]).metrics for b in (first, truthful))
+    assert shading.optimality > 0.96
+    assert shading.optimality > naive.optimality + 0.02

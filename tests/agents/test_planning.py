@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, Outlook, calibrated_multiplier, spend_all
 from gaelp_ray.market import load_market
-from gaelp_ray.market.auction import clearing
+from gaelp_ray.market.prices import Lognormal, Pricing
 
 LAND = load_market("airfrance-search").landscape
 FLIGHTS, CHANNELS = 60, 5
@@ -17,8 +17,9 @@ FLIGHTS, CHANNELS = 60, 5
 
 def spend(outlook: Outlook, row: int, log_multiplier: float) -> float:
     """Expected spend of one flight when it bids value / lambda."""
-    z = (outlook.log_value[row] - log_multiplier - outlook.log_price[row]) / outlook.log_sd - outlook.log_sd
-    mean_price = np.exp(outlook.log_price[row] + outlook.log_sd**2 / 2.0)
+    log_sd = outlook.pricing.shape.log_sd
+    z = (outlook.log_value[row] - log_multiplier - outlook.log_price[row]) / log_sd - log_sd
+    mean_price = np.exp(outlook.log_price[row] + log_sd**2 / 2.0)
     return float((outlook.clicks[row] * mean_price * ndtr(z)).sum())
 
 
@@ -27,7 +28,9 @@ def random_outlook(seed: int, log_sd: float = 0.8, channels: int = CHANNELS) -> 
     rng = np.random.default_rng(seed)
     shape = (FLIGHTS, channels)
     log_value, log_price = rng.normal(1.0, 1.0, shape), rng.normal(0.0, 0.5, shape)
-    outlook = Outlook(log_value, np.exp(rng.normal(3.0, 1.5, shape)), log_price, log_sd, np.ones(FLIGHTS))
+    outlook = Outlook(
+        log_value, np.exp(rng.normal(3.0, 1.5, shape)), log_price, Pricing(Lognormal(log_sd)), np.ones(FLIGHTS)
+    )
     whole = np.array([spend(outlook, row, -60.0) for row in range(FLIGHTS)])
     return replace(outlook, budget=whole * rng.uniform(0.01, 0.9, FLIGHTS))
 
@@ -72,7 +75,7 @@ def test_one_hours_four_steps_follow_a_small_change():
 def test_bids_at_the_solution_cost_the_budget_in_the_auction():
     outlook = random_outlook(10)
     solved = spend_all(outlook, np.zeros(FLIGHTS), steps=20)
-    win, price = clearing(outlook.log_value - solved[:, None], outlook.log_price, outlook.log_sd)
+    win, price = outlook.pricing.clearing(outlook.log_value - solved[:, None], outlook.log_price)
     np.testing.assert_allclose((outlook.clicks * win * price).sum(axis=1), outlook.budget, rtol=1e-6)
 
 
@@ -107,7 +110,7 @@ def test_first_guess_is_not_changed():
 def test_calibrated_multiplier_spends_the_budget_in_the_calibrated_market(share):
     budget = np.array([1000.0, 4000.0, 9000.0])
     log_multiplier = calibrated_multiplier(LAND, budget, share)
-    win, price = clearing(np.log(LAND.value) - log_multiplier[:, None], LAND.log_price, LAND.log_sd)
+    win, price = LAND.pricing.clearing(np.log(LAND.value) - log_multiplier[:, None], LAND.log_price)
     week = 7.0 * share * LAND.volume * LAND.ctr
     np.testing.assert_allclose((week * win * price).sum(axis=1), budget, rtol=1e-6)
 
@@ -122,6 +125,8 @@ def test_calibrated_multiplier_takes_a_share_per_flight():
 @pytest.mark.parametrize("start", [-7.0, -1.0, 0.0, 9.0])
 def test_channels_far_apart_do_not_make_newton_cycle(start):
     # One big cheap channel and one small dear one: log spend is not concave, and plain Newton jumps for ever.
-    far = Outlook(np.array([[0.0, 6.0]]), np.array([[1e6, 1.0]]), np.zeros((1, 2)), 0.1, np.array([1e3]))
+    far = Outlook(
+        np.array([[0.0, 6.0]]), np.array([[1e6, 1.0]]), np.zeros((1, 2)), Pricing(Lognormal(0.1)), np.array([1e3])
+    )
     solved = spend_all(far, np.array([start]), steps=60)
     assert spend(far, 0, float(solved[0])) == pytest.approx(1e3, rel=1e-6)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaelp_ray.market.auction import Hour, Outcome, clearing, draw
+from gaelp_ray.market.auction import Hour, Outcome, draw
+from gaelp_ray.market.prices import Lognormal, Pricing
 
 PLENTY = 1e12
 OUTPUTS = ("impressions", "clicks", "cost", "conversions", "revenue")
@@ -17,7 +18,7 @@ def an_hour(flights: int, volume: float = 40.0) -> Hour:
     return Hour(
         volume=np.tile([volume, 2.0 * volume], shape),
         log_price=np.tile([0.4, -0.3], shape),
-        log_sd=0.8,
+        pricing=Pricing(Lognormal(0.8)),
         ctr=np.tile([0.3, 0.6], shape),
         conversion_rate=np.tile([0.2, 0.05], shape),
         order_value=np.array([10.0, 30.0]),
@@ -49,7 +50,7 @@ def auction_by_auction(seed: int, flights: int, bid: float) -> dict[str, np.ndar
 def test_clearing_agrees_with_drawn_prices(bid, log_sd):
     prices = np.random.default_rng(3).lognormal(0.2, log_sd, 200_000)
     won = prices < bid
-    win, price = (float(a) for a in clearing(np.log(bid), np.array(0.2), log_sd))
+    win, price = (float(a) for a in Pricing(Lognormal(log_sd)).clearing(np.log(bid), np.array(0.2)))
     assert abs(won.mean() - win) < 4.0 * np.sqrt(win / len(prices)) + 1e-12
     if won.sum() > 100:
         paid = prices[won]
@@ -57,14 +58,14 @@ def test_clearing_agrees_with_drawn_prices(bid, log_sd):
 
 
 def test_unbeatable_bid_wins_all_at_the_mean_price():
-    win, price = clearing(np.log(1e9), np.array(0.2), 0.8)
+    win, price = Pricing(Lognormal(0.8)).clearing(np.log(1e9), np.array(0.2))
     assert (win, price) == pytest.approx((1.0, np.exp(0.2 + 0.32)))
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(log_bid=st.floats(-30.0, 30.0), log_price=st.floats(-5.0, 5.0), log_sd=st.floats(0.05, 3.0))
 def test_price_below_the_bid_never_exceeds_the_bid(log_bid, log_price, log_sd):
-    win, price = clearing(np.array(log_bid), np.array(log_price), log_sd)
+    win, price = Pricing(Lognormal(log_sd)).clearing(np.array(log_bid), np.array(log_price))
     assert 0.0 <= win <= 1.0
     assert 0.0 <= price <= np.exp(log_bid)
 
@@ -72,7 +73,7 @@ def test_price_below_the_bid_never_exceeds_the_bid(log_bid, log_price, log_sd):
 def test_draws_have_the_expected_means():
     flights, hour = 20_000, an_hour(1)
     outcome = drawn(4, flights, PLENTY)
-    win, price = clearing(np.log(1.5), hour.log_price[0], hour.log_sd)
+    win, price = hour.pricing.clearing(np.log(1.5), hour.log_price[0])
     impressions = hour.volume[0] * win
     clicks = impressions * hour.ctr[0]
     conversions = clicks * hour.conversion_rate[0]
@@ -97,7 +98,7 @@ def test_aggregate_draws_agree_with_single_auctions():
 
 def test_outcome_states_the_chance_of_winning_and_the_price():
     outcome, hour = drawn(7, 3, PLENTY), an_hour(3)
-    win, price = clearing(np.log(1.5), hour.log_price, hour.log_sd)
+    win, price = hour.pricing.clearing(np.log(1.5), hour.log_price)
     np.testing.assert_array_equal(outcome.win_rate, win)
     np.testing.assert_array_equal(outcome.price, price)
 

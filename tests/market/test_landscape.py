@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import log_ndtr
 
 from gaelp_ray.market import load_market
-from gaelp_ray.market.auction import clearing
 from gaelp_ray.market.landscape import HOURS, solve_log_price
+from gaelp_ray.market.prices import Lognormal, Pricing
 
 MARKET = load_market("airfrance-search")
 LAND = MARKET.landscape
@@ -18,20 +18,20 @@ ROWS = MARKET.channels.rows
 
 
 def test_mean_price_paid_at_the_historical_bid_is_the_cpc():
-    _, price = clearing(np.log(LAND.bid), LAND.log_price, LAND.log_sd)
+    _, price = LAND.pricing.clearing(np.log(LAND.bid), LAND.log_price)
     np.testing.assert_allclose(price, LAND.cpc, rtol=1e-9)
 
 
 def test_drawn_prices_below_the_historical_bid_average_to_the_cpc():
     rng = np.random.default_rng(1)
     for channel in range(LAND.channels):
-        prices = rng.lognormal(LAND.log_price[channel], LAND.log_sd, 100_000)
+        prices = rng.lognormal(LAND.log_price[channel], LAND.pricing.shape.log_sd, 100_000)
         paid = prices[prices < LAND.bid[channel]]
         assert abs(paid.mean() - LAND.cpc[channel]) < 4.0 * paid.std() / np.sqrt(len(paid))
 
 
 def test_historical_bid_wins_the_historical_impressions():
-    win, _ = clearing(np.log(LAND.bid), LAND.log_price, LAND.log_sd)
+    win, _ = LAND.pricing.clearing(np.log(LAND.bid), LAND.log_price)
     per_day = [row.impressions / MARKET.period_days.value for row in ROWS]
     np.testing.assert_allclose(LAND.volume * win, per_day, rtol=1e-12)
 
@@ -47,7 +47,7 @@ def test_historical_bid_is_the_cpc_over_the_calibrated_share():
 def test_price_level_is_solved_for_every_market(paid, paid_over_bid, log_sd):
     bid = np.array([paid / paid_over_bid])
     log_price = solve_log_price(np.array([paid]), bid, log_sd)
-    assert clearing(np.log(bid), log_price, log_sd)[1] == pytest.approx(paid, rel=1e-6)
+    assert Pricing(Lognormal(log_sd)).clearing(np.log(bid), log_price)[1] == pytest.approx(paid, rel=1e-6)
 
 
 def test_a_week_holds_seven_average_days_of_traffic():

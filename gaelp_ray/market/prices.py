@@ -1,0 +1,159 @@
+"""Competing prices, and who pays what: the part of a market that makes winning an auction cost something.
+
+The highest competing price of an auction is exp(location) times a draw of a *shape*: a lognormal, or a table. The
+location carries the channel's level and its ups and downs. All methods work on x = log bid - location, (..., S).
+A Pricing adds the auction's rule: in a second-price auction the winner pays the competing price, in a first-price
+auction the bid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from gaelp_ray.records import FloatArray
+
+_SQRT_2PI = float(np.sqrt(2.0 * np.pi))
+
+
+class Shape(Protocol):
+    """Distribution of the competing price at location 0."""
+
+    @property
+    def channels(self) -> int:
+        """1 where all channels share the shape."""
+
+    def win(self, x: FloatArray) -> FloatArray:
+        """P(price < exp(x))."""
+
+    def paid(self, x: FloatArray) -> FloatArray:
+        """E[price; price < exp(x)]: mean second-price payment over all auctions, won or not."""
+
+    def square(self, x: FloatArray) -> FloatArray:
+        """E[price^2; price < exp(x)]."""
+
+    def density(self, x: FloatArray) -> FloatArray:
+        """Derivative of win() in x."""
+
+    def quantile(self, win: FloatArray) -> FloatArray:
+        """x at which win() has this value."""
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    """log price ~ Normal(0, log_sd)."""
+
+    log_sd: float
+    channels: int = 1
+
+    def win(self, x: FloatArray) -> FloatArray:
+        """Phi(x / sd)."""
+        return ndtr(x / self.log_sd)
+
+    def paid(self, x: FloatArray) -> FloatArray:
+        """exp(sd^2/2) Phi(x / sd - sd)."""
+        paid: FloatArray = np.exp(self.log_sd**2 / 2.0) * ndtr(x / self.log_sd - self.log_sd)
+        return paid
+
+    def square(self, x: FloatArray) -> FloatArray:
+        """exp(2 sd^2) Phi(x / sd - 2 sd)."""
+        square: FloatArray = np.exp(2.0 * self.log_sd**2) * ndtr(x / self.log_sd - 2.0 * self.log_sd)
+        return square
+
+    def density(self, x: FloatArray) -> FloatArray:
+        """phi(x / sd) / sd."""
+        z = x / self.log_sd
+        return np.exp(-0.5 * z * z) / (_SQRT_2PI * self.log_sd)
+
+    def quantile(self, win: FloatArray) -> FloatArray:
+        """sd Phi^-1(win)."""
+        return self.log_sd * ndtri(win)
+
+
+# Grid of log (value / lambda) - location on which first-price responses are tabulated, and of the shading below it.
+_U = np.arange(-12.0, 12.0, 0.02)
+_SHADING = np.geomspace(1e-3, 8.0, 200)
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """A shape of competing prices and the rule by which the winner pays."""
+
+    shape: Shape
+    first_price: bool = False
+
+    def clearing(self, log_bid: FloatArray, location: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(chance of winning, mean price of a won click) at these bids."""
+        x = log_bid - location
+        win = self.shape.win(x)
+        bid = np.exp(log_bid)
+        if self.first_price:
+            return win, np.broadcast_to(bid, win.shape)
+        price = np.exp(location) * self.shape.paid(x) / np.maximum(win, 1e-300)
+        # Where nothing is ever won the quotient loses its digits; the price tends to the bid there.
+        return win, np.where(win > 1e-12, price, bid)
+
+    def variance(self, log_bid: FloatArray, location: FloatArray, win: FloatArray, price: FloatArray) -> FloatArray:
+        """Variance of the price of one won click, with `win` and `price` of clearing(); 0 where the bid is paid."""
+        if self.first_price:
+            return np.zeros_like(price)
+        square = np.exp(2.0 * location) * self.shape.square(log_bid - location) / np.maximum(win, 1e-300)
+        return np.maximum(square - price**2, 1e-6 * price**2)
+
+    def best_bid(self, u: FloatArray) -> FloatArray:
+        """The x that earns most at log (value / lambda) - location = u.
+
+        Second price: u itself (truth pays). First price: argmax of (exp(u) - exp(x)) win(x), tabulated.
+        """
+        return self._lookup(self._responses[0], u) if self.first_price else u
+
+    def payment(self, u: FloatArray) -> FloatArray:
+        """Mean payment per auction, won or not, at location 0 when bidding best_bid(u)."""
+        return self._lookup(self._responses[1], u) if self.first_price else self.shape.paid(u)
+
+    def spend(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(payment(u), its derivative in u)."""
+        if self.first_price:
+            return self.payment(u), self._lookup(self._responses[2], u)
+        return self.payment(u), np.exp(np.minimum(u, 700.0)) * self.shape.density(u)
+
+    def location(self, win: FloatArray, log_paid: FloatArray) -> FloatArray:
+        """The location at which a bid that won with this chance paid this price, without knowing the bid."""
+        x = self.shape.quantile(win)
+        relative = x if self.first_price else np.log(self.shape.paid(x) / win)
+        return log_paid - relative
+
+    @cached_property
+    def _responses(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Best x, payment and its slope on the grid of u, (S, U) each."""
+        u = np.repeat(_U[:, None], self.shape.channels, axis=1)
+
+        def gain(shading: FloatArray) -> FloatArray:
+            return -np.expm1(-shading) * self.shape.win(u - shading)
+
+        best, most = np.full_like(u, _SHADING[0]), np.zeros_like(u)
+        for shading in _SHADING:
+            tried = gain(np.full_like(u, shading))
+            best, most = np.where(tried > most, shading, best), np.maximum(tried, most)
+        # Ternary search between the neighbours of the best: a grid alone would leave stairs in the slope.
+        low, high = best * _SHADING[0] / _SHADING[1], best * _SHADING[1] / _SHADING[0]
+        for _ in range(40):
+            left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
+            rising = gain(left) < gain(right)
+            low, high = np.where(rising, left, low), np.where(rising, high, right)
+        x = (u - (low + high) / 2.0).T
+        payment = np.exp(x) * self.shape.win(x.T).T
+        return x, payment, np.gradient(payment, _U, axis=1)
+
+    def _lookup(self, table: FloatArray, u: FloatArray) -> FloatArray:
+        """Linear interpolation in a (S, U) table of the grid."""
+        place = np.clip((u - _U[0]) / (_U[1] - _U[0]), 0.0, len(_U) - 1.001)
+        left = place.astype(np.intp)
+        rows = np.broadcast_to(np.arange(self.shape.channels), left.shape) if self.shape.channels > 1 else 0
+        below, above = table[rows, left], table[rows, left + 1]
+        between: FloatArray = below + (place - left) * (above - below)
+        return between
