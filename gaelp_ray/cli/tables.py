@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -192,17 +193,19 @@ def evaluation_table(evaluation: Evaluation, market: Market, console: Console) -
 
 def market_facts(market: Market) -> dict[str, Any]:
     """Headline figures and provenance of a market."""
-    rows = market.channels.rows
-    cost, clicks = sum(r.cost for r in rows), sum(r.clicks for r in rows)
+    rows, land = market.channels.rows, market.landscape
+    clicks = np.array([row.clicks for row in rows])
+    cost, sales = float(clicks @ land.cpc), clicks * land.conversion_rate
     numbers = [source for _, source in market.provenance()]
     return {
         "name": market.name,
         "description": market.description,
         "currency": market.currency,
         "channels": [row.name for row in rows],
-        "roas": sum(r.revenue for r in rows) / cost,
-        "cpc": cost / clicks,
-        "conversion_rate": sum(r.conversions for r in rows) / clicks,
+        "auction": market.auction,
+        "roas": float(sales @ land.order_value) / cost,
+        "cpc": cost / float(clicks.sum()),
+        "conversion_rate": float(sales.sum() / clicks.sum()),
         "sources": dict(market.sources),
         "numbers_by_source": {source: numbers.count(source) for source in sorted(set(numbers))},
         "hash": market.hash,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gaelp_ray.market.auction import Hour, Outcome
+from gaelp_ray.market.prices import Shape
 from gaelp_ray.records import FloatArray
 
 
@@ -27,8 +28,7 @@ def _cell(
 ) -> tuple[int, int, float, int, float]:
     """(impressions, clicks, cost, conversions, revenue) of one channel of one flight."""
     auctions = rng.poisson(hour.volume[cell])
-    # A competing price is the quantile of a uniform draw; beyond the last quantile nothing can be won.
-    competing = np.exp(hour.log_price[cell] + hour.pricing.shape.quantile(rng.random((auctions, 1)))[:, 0])
+    competing = np.exp(hour.log_price[cell]) * _prices(rng, hour.pricing.shape, auctions, cell[-1])
     paid = competing[competing < bids[cell]]
     if hour.pricing.first_price:
         paid = np.full_like(paid, bids[cell])
@@ -37,3 +37,11 @@ def _cell(
     shape, mean = hour.order_value_shape, hour.order_value[cell[-1]]
     orders = rng.gamma(shape, mean / shape, int(converted.sum()))
     return paid.size, int(clicked.sum()), float(paid[clicked].sum()), int(converted.sum()), float(orders.sum())
+
+
+def _prices(rng: np.random.Generator, shape: Shape, auctions: int, channel: int) -> FloatArray:
+    """Competing prices at location 0: quantiles of uniform draws, infinite where no bid could win."""
+    chance = rng.random((auctions, 1)) * np.ones(shape.channels)
+    winnable = chance < shape.win(np.full(shape.channels, np.inf))
+    prices: FloatArray = np.where(winnable, np.exp(shape.quantile(chance)), np.inf)[:, channel % shape.channels]
+    return prices

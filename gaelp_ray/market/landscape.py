@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr
 
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.prices import Lognormal, Pricing, Shape, Table
 from gaelp_ray.records import FloatArray
 
 HOURS = 168
@@ -95,37 +94,72 @@ def _gamma_shape(log_sd: float) -> float:
     return float(1.0 / np.expm1(max(log_sd, 1e-2) ** 2))
 
 
+@dataclass(frozen=True)
+class History:
+    """What the channels did in the calibration period, (S,) arrays but `days` and `shares`."""
+
+    impressions: FloatArray
+    clicks: FloatArray
+    cost: FloatArray
+    conversion_rate: FloatArray
+    order_value: FloatArray
+    days: float
+    shares: Sequence[Sequence[float]]  # of the week's traffic, 7 x 24
+
+
+@dataclass(frozen=True)
+class Competition:
+    """Competing prices of S channels, and the bids that the history was made with."""
+
+    bid: FloatArray
+    log_price: FloatArray
+    shape: Shape
+
+
 def solve_landscape(
-    sums: Mapping[str, Sequence[float]],
-    days: float,
-    shares: Sequence[Sequence[float]],
-    prices: Mapping[str, Any],
-    scalars: Mapping[str, float],
+    history: History, competition: Competition, first_price: bool, scalars: Mapping[str, float]
 ) -> Landscape:
-    """Means per channel from sums over `days`; the price level from the mean price paid at the historical bid.
+    """The arrays of a market; `scalars` are the budget's and the departures' numbers under Landscape's names.
 
     The history is read as second prices whatever the market's rule is: `first_price` asks what the same competition
     would cost if winners paid their bids.
     """
-    total = {name: np.asarray(column, dtype=np.float64) for name, column in sums.items()}
-    cpc = total["cost"] / total["clicks"]
-    bid = cpc / prices["paid_over_bid"]
-    log_price = solve_log_price(cpc, bid, prices["log_sd"])
-    pricing = Pricing(Lognormal(prices["log_sd"]), prices["first_price"])
-    won = pricing.shape.win(np.log(bid) - log_price)
-    week = np.concatenate([np.asarray(day, dtype=np.float64) for day in shares])
+    week = np.concatenate([np.asarray(day, dtype=np.float64) for day in history.shares])
+    won = competition.shape.win(np.log(competition.bid) - competition.log_price)
     return Landscape(
-        ctr=total["clicks"] / total["impressions"],
-        conversion_rate=total["conversions"] / total["clicks"],
-        cpc=cpc,
-        order_value=total["revenue"] / total["conversions"],
-        bid=bid,
-        volume=total["impressions"] / days / won,
-        log_price=log_price,
-        pricing=pricing,
+        ctr=history.clicks / history.impressions,
+        conversion_rate=history.conversion_rate,
+        cpc=history.cost / history.clicks,
+        order_value=history.order_value,
+        bid=competition.bid,
+        volume=history.impressions / history.days / won,
+        log_price=competition.log_price,
+        pricing=Pricing(competition.shape, first_price),
         traffic=7.0 * week / week.sum(),
         **scalars,
     )
+
+
+def lognormal_competition(cpc: FloatArray, paid_over_bid: float, log_sd: float) -> Competition:
+    """Lognormal prices whose mean below the historical bid is the price paid."""
+    bid = cpc / paid_over_bid
+    return Competition(bid, solve_log_price(cpc, bid, log_sd), Lognormal(log_sd))
+
+
+TABLE_BINS = 300
+
+
+def table_competition(
+    ctr: FloatArray, bid: float, end: float, cumulative: Sequence[tuple[Sequence[float], Sequence[float]]]
+) -> Competition:
+    """Prices per mille impressions from tables, as prices per click of channels with these click-through rates.
+
+    `cumulative` holds for each channel (prices, chance that the competing price lies below), linear in between.
+    """
+    grid = np.linspace(0.0, end, TABLE_BINS + 1)
+    shape = Table(end / TABLE_BINS, np.stack([np.interp(grid, prices, chances) for prices, chances in cumulative]))
+    per_click = 1.0 / (1000.0 * ctr)
+    return Competition(bid * per_click, np.log(per_click), shape)
 
 
 def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float) -> FloatArray:

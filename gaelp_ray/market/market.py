@@ -15,118 +15,29 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from gaelp_ray.errors import MarketError, did_you_mean
-from gaelp_ray.market.landscape import Landscape, solve_landscape
+from gaelp_ray.market.blocks import (
+    Block,
+    Channel,
+    Channels,
+    Departures,
+    Flight,
+    HourOfWeek,
+    LognormalPrices,
+    Outcomes,
+    Positive,
+    TablePrices,
+)
+from gaelp_ray.market.landscape import History, Landscape, solve_landscape
 
 PRESETS = resources.files("gaelp_ray.market") / "presets"
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sourced(_Block):
-    """One number and where it comes from: a key of the market's `sources`, or `assumed`."""
-
-    value: float = Field(allow_inf_nan=False)
-    source: str
-    note: str = ""
-
-
-def _within(low: float, high: float) -> AfterValidator:
-    """low < value < high, both open."""
-
-    def check(number: Sourced) -> Sourced:
-        if not low < number.value < high:
-            raise ValueError(f"{number.value} is not between {low} and {high}")
-        return number
-
-    return AfterValidator(check)
-
-
-def _at_least_zero(number: Sourced) -> Sourced:
-    if number.value < 0:
-        raise ValueError(f"{number.value} is below 0")
-    return number
-
-
-Positive = Annotated[Sourced, _within(0.0, math.inf)]
-Spread = Annotated[Sourced, AfterValidator(_at_least_zero)]
-"""A standard deviation of logarithms; 0 switches the departure off."""
-
-
-class Channel(_Block):
-    """What one channel (publisher, segment) did in the calibration period, in sums."""
-
-    name: str
-    impressions: float = Field(gt=0)
-    clicks: float = Field(gt=0)
-    cost: float = Field(gt=0)
-    conversions: float = Field(gt=0)
-    revenue: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _funnel(self) -> Channel:
-        if not self.impressions >= self.clicks >= self.conversions:
-            raise ValueError("impressions >= clicks >= conversions does not hold")
-        return self
-
-
-class Channels(_Block):
-    """All channels, from one source."""
-
-    source: str
-    rows: tuple[Channel, ...] = Field(min_length=1)
-
-
-class Prices(_Block):
-    """Spread of competing prices, and how far below the bid the paid price lies."""
-
-    paid_over_bid: Annotated[Sourced, _within(0.0, 0.95)]
-    log_sd: Annotated[Sourced, _within(0.0, 5.0)]
-
-
-class HourOfWeek(_Block):
-    """Share of a week's traffic per hour: 7 rows of 24."""
-
-    source: str
-    shares: tuple[tuple[float, ...], ...]
-
-    @model_validator(mode="after")
-    def _a_week(self) -> HourOfWeek:
-        if len(self.shares) != 7 or any(len(day) != 24 for day in self.shares):
-            raise ValueError("needs 7 days of 24 shares")
-        if min(map(min, self.shares)) < 0 or abs(sum(map(sum, self.shares)) - 1) > 1e-3:
-            raise ValueError("the 168 shares must be at least 0 and sum to 1")
-        return self
-
-
-class Flight(_Block):
-    """The campaign that is flown: its budget, and how far bids reach."""
-
-    budget: Positive
-    budget_log_range: Spread
-    max_bid_multiplier: Annotated[Sourced, _within(1.0, 1e6)]
-
-
-class Departures(_Block):
-    """How a flight departs from the calibrated means (standard deviations of logarithms)."""
-
-    conversion_rate_log_sd: Spread
-    ctr_log_sd: Spread
-    volume_log_sd: Spread
-    price_log_sd: Spread
-    price_autocorrelation: Annotated[Sourced, _within(-1.0, 1.0)]
-    hour_log_sd: Spread
-    day_log_sd: Spread
-    conversion_rate_drift: Spread
-    order_value_shape: Positive
-
-
-class Market(_Block):
+class Market(Block):
     """A calibrated ad market. Raises MarketError when a file is wrong or a number names no source."""
 
     name: str
@@ -136,7 +47,8 @@ class Market(_Block):
     auction: Literal["second_price", "first_price"] = "second_price"
     channels: Channels
     period_days: Positive
-    prices: Prices
+    outcomes: Outcomes | None = None
+    prices: Annotated[LognormalPrices | TablePrices, Field(discriminator="kind")]
     hour_of_week: HourOfWeek
     flight: Flight
     departures: Departures
@@ -153,20 +65,45 @@ class Market(_Block):
         """(where, source) of every number or block of numbers."""
         yield from _sources_in(self.model_dump(exclude={"sources"}), "")
 
+    @model_validator(mode="after")
+    def _has_what_the_arrays_need(self) -> Market:
+        given = self.outcomes
+        if given is None and any(row.revenue is None for row in self.channels.rows):
+            raise ValueError("channels without revenue need `outcomes.order_value`")
+        if (given is None or given.conversion_rate is None) and any(r.conversions is None for r in self.channels.rows):
+            raise ValueError("channels without conversions need `outcomes.conversion_rate`")
+        self.prices.competition(self.channels.rows)
+        return self
+
     @cached_property
     def landscape(self) -> Landscape:
-        """The numbers as arrays, with the price level solved from the mean price paid."""
-        columns = ("impressions", "clicks", "cost", "conversions", "revenue")
-        sums = {column: [getattr(row, column) for row in self.channels.rows] for column in columns}
-        scalars = {name: sourced["value"] for name, sourced in self.departures.model_dump().items()}
-        return solve_landscape(
-            sums,
+        """The numbers as arrays."""
+        blocks = (self.flight.model_dump(), self.departures.model_dump())
+        scalars = {name: sourced["value"] for block in blocks for name, sourced in block.items()}
+        competition = self.prices.competition(self.channels.rows)
+        return solve_landscape(self._history(), competition, self.auction == "first_price", scalars)
+
+    def _history(self) -> History:
+        rows = self.channels.rows
+        column = {name: np.array([getattr(row, name) for row in rows]) for name in ("impressions", "clicks", "cost")}
+        rate, value = zip(*(self._outcome(row) for row in rows), strict=True)
+        return History(
+            **column,
+            conversion_rate=np.array(rate),
+            order_value=np.array(value),
             days=self.period_days.value,
             shares=self.hour_of_week.shares,
-            prices={name: sourced["value"] for name, sourced in self.prices.model_dump().items()}
-            | {"first_price": self.auction == "first_price"},
-            scalars=scalars | {name: sourced["value"] for name, sourced in self.flight.model_dump().items()},
         )
+
+    def _outcome(self, row: Channel) -> tuple[float, float]:
+        """(conversion rate, order value) of a channel: its own where it has them, else the market's `outcomes`."""
+        given = self.outcomes
+        rate = given.conversion_rate.value if given and given.conversion_rate else math.nan
+        value = given.order_value.value if given else math.nan
+        if row.conversions is not None:
+            rate = row.conversions / row.clicks
+            value = row.revenue / row.conversions if row.revenue is not None else value
+        return rate, value
 
     @cached_property
     def hash(self) -> str:

@@ -13,9 +13,12 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from gaelp_ray.records import FloatArray
+
+IndexArray = npt.NDArray[np.intp]
 
 _SQRT_2PI = float(np.sqrt(2.0 * np.pi))
 
@@ -72,6 +75,59 @@ class Lognormal:
     def quantile(self, win: FloatArray) -> FloatArray:
         """sd Phi^-1(win)."""
         return self.log_sd * ndtri(win)
+
+
+class Table:
+    """A price table: equal bins, and the chance that the price lies below the end of each.
+
+    Args:
+        width: width of a bin, in units of the price at location 0.
+        cumulative: (S, K + 1), rising from 0; the last entry is below 1 where some auctions cannot be won at all.
+
+    Within a bin the price is uniform, so that means and squares are exact integrals.
+    """
+
+    def __init__(self, width: float, cumulative: FloatArray) -> None:
+        self.width, self.cumulative = width, np.atleast_2d(np.asarray(cumulative, np.float64))
+        self.channels, self.bins = self.cumulative.shape[0], self.cumulative.shape[1] - 1
+        edges = width * np.arange(self.bins + 1)
+        self._mass = np.diff(self.cumulative, axis=1) / width  # density per unit of price
+        self._paid, self._square = (
+            np.pad(np.cumsum(self._mass * np.diff(edges**power) / power, axis=1), ((0, 0), (1, 0))) for power in (2, 3)
+        )
+
+    def _place(self, x: FloatArray) -> tuple[FloatArray, FloatArray, tuple[IndexArray, IndexArray]]:
+        """(price, start of its bin, index of channel and bin) of each x; beyond the table, its end."""
+        price = np.minimum(np.exp(np.minimum(x, 700.0)), self.width * self.bins)
+        bins = np.minimum((price / self.width).astype(np.intp), self.bins - 1)
+        rows = np.broadcast_to(np.arange(self.channels), bins.shape)
+        return price, bins * self.width, (rows, bins)
+
+    def win(self, x: FloatArray) -> FloatArray:
+        """Linear within a bin."""
+        price, start, cell = self._place(x)
+        return self.cumulative[cell] + self._mass[cell] * (price - start)
+
+    def paid(self, x: FloatArray) -> FloatArray:
+        """Integral of price x density up to exp(x)."""
+        price, start, cell = self._place(x)
+        return self._paid[cell] + self._mass[cell] * (price**2 - start**2) / 2.0
+
+    def square(self, x: FloatArray) -> FloatArray:
+        """Integral of price^2 x density up to exp(x)."""
+        price, start, cell = self._place(x)
+        return self._square[cell] + self._mass[cell] * (price**3 - start**3) / 3.0
+
+    def density(self, x: FloatArray) -> FloatArray:
+        """Density of the price times exp(x); 0 beyond the table."""
+        price, _, cell = self._place(x)
+        return np.where(np.exp(np.minimum(x, 700.0)) > price, 0.0, self._mass[cell] * price)
+
+    def quantile(self, win: FloatArray) -> FloatArray:
+        """By linear interpolation, channel by channel."""
+        edges = self.width * np.arange(self.bins + 1)
+        prices = [np.interp(win[..., s], self.cumulative[s], edges) for s in range(self.channels)]
+        return np.log(np.maximum(np.stack(prices, axis=-1), 1e-300))
 
 
 # Grid of log (value / lambda) - location on which first-price responses are tabulated, and of the shading below it.

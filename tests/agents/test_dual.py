@@ -221,3 +221,14 @@ def test_it_shades_its_bids_where_the_winner_pays_them():
     shading, naive = (evaluate(b, market, 64, [0, Stream.EVALUATION]).metrics for b in (first, truthful))
     assert shading.optimality > 0.96
     assert shading.optimality > naive.optimality + 0.02
+
+
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("name", ["kag-social", "ipinyou-display"])
+def test_planning_beats_pacing_on_every_market(name, auction):
+    market = load_market(name).variant("nominal", auction=auction)
+    planner = BayesDual(DualConfig(), market.landscape)
+    pacer = make_agent(GAELPExperimentConfig(agent_type="BayesPID"), market.landscape)
+    planned, paced = (evaluate(a, market, 64, [0, Stream.EVALUATION]).metrics.optimality for a in (planner, pacer))
+    assert 0.96 < planned < 1.01
+    assert planned > paced

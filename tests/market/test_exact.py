@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp
 
 from gaelp_ray.market.auction import Hour, Outcome, draw
 from gaelp_ray.market.exact import draw_every_auction
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.prices import Lognormal, Pricing, Table
 
 REPLICATES = 3000
 QUANTITIES = ("impressions", "clicks", "cost", "conversions", "revenue")
@@ -90,6 +90,12 @@ def test_aggregation_is_statistically_free(exact, clicks):
 
 def test_paying_the_bid_is_aggregated_exactly_too():
     state = hour(3.0, first_price=True)
+    assert agree(aggregated(state, seed=2), singly(state, seed=1)) == {}
+
+
+def test_prices_from_tables_are_aggregated_exactly_too():
+    steps = np.linspace(0.0, 0.7, 101)  # three in ten auctions cannot be won
+    state = replace(hour(3.0), pricing=Pricing(Table(0.1, np.tile(steps, (len(BIDS), 1)))))
     assert agree(aggregated(state, seed=2), singly(state, seed=1)) == {}
 
 

@@ -65,7 +65,9 @@ def test_channel_means_are_ratios_of_the_sums():
 
 def test_provenance_names_every_number_or_block_of_numbers():
     where = dict(MARKET.provenance())
-    single = {f"{block}.{name}" for block in ("prices", "flight", "departures") for name in DATA[block]}
+    single = {
+        f"{block}.{name}" for block in ("prices", "flight", "departures") for name in DATA[block] if name != "kind"
+    }
     assert set(where) == single | {"channels", "hour_of_week", "period_days"}
     assert set(where.values()) <= {"assumed", *MARKET.sources}
 
@@ -226,3 +228,49 @@ def test_a_path_object_is_a_path(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(DATA))
     assert load_market(path).hash == MARKET.hash
+
+
+TABLES = load_market("ipinyou-display").model_dump(mode="json", exclude_none=True)
+SOCIAL = load_market("kag-social").model_dump(mode="json", exclude_none=True)
+
+
+def without(data, *keys):
+    """A copy of a market's data without one key."""
+    data = copy.deepcopy(data)
+    del node_at(data, keys[:-1])[keys[-1]]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (without(TABLES, "outcomes"), "channels without revenue need `outcomes.order_value`"),
+        (
+            without(TABLES, "outcomes", "conversion_rate"),
+            "channels without conversions need `outcomes.conversion_rate`",
+        ),
+        (without(SOCIAL, "outcomes"), "channels without revenue need `outcomes.order_value`"),
+        (without(TABLES, "prices", "rows", 3), "prices.rows must name the channels in their order"),
+        (without(TABLES, "prices", "shares", 0), "rising numbers above 0"),
+        (without(TABLES, "prices", "kind"), "prices"),
+    ],
+)
+def test_a_market_that_lacks_something_says_what(data, complaint):
+    with pytest.raises(MarketError, match=complaint):
+        market_from(data, "m")
+
+
+def test_historical_return_of_every_market_is_that_of_its_source():
+    for name, roas in {"airfrance-search": 6.172, "kag-social": 2.114, "ipinyou-display": 2.805}.items():
+        market = load_market(name)
+        clicks = np.array([row.clicks for row in market.channels.rows])
+        land = market.landscape
+        assert (clicks * land.value).sum() / (clicks * land.cpc).sum() == pytest.approx(roas, abs=2e-3)
+
+
+def test_the_rule_of_the_auction_is_part_of_a_market():
+    market = load_market("airfrance-search")
+    first = market.variant(auction="first_price")
+    assert first.landscape.pricing.first_price and not market.landscape.pricing.first_price
+    assert first.hash != market.hash
+    assert market.variant(auction="second_price") is market

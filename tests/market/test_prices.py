@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market import load_market
+from gaelp_ray.market.exact import _prices
+from gaelp_ray.market.prices import Lognormal, Pricing, Table
 
 SHAPE = Lognormal(0.8)
 FIRST, SECOND = Pricing(SHAPE, first_price=True), Pricing(SHAPE)
+IPINYOU = load_market("ipinyou-display")
 X = np.linspace(-2.0, 2.5, 10)
 
 
@@ -68,3 +71,58 @@ def test_location_follows_from_win_rate_and_price_alone(pricing):
     location = np.linspace(-1.0, 1.0, len(X))
     win, price = pricing.clearing(X, location)
     np.testing.assert_allclose(pricing.location(win, np.log(price)), location, atol=1e-8)
+
+
+def two_channels() -> Table:
+    """Ten bins up to a price of 10: one channel where all can be won, one where six in ten can."""
+    even = np.linspace(0.0, 1.0, 11)
+    return Table(1.0, np.stack([even**2, 0.6 * even]))
+
+
+def test_a_table_agrees_with_prices_drawn_from_it():
+    table, x = two_channels(), np.log(np.array([0.5, 2.0, 4.7, 9.9, 50.0]))
+    for channel in range(2):
+        prices = _prices(np.random.default_rng(1), table, 400_000, channel)
+        below = prices[:, None] < np.exp(x)
+        paid = np.where(below, prices[:, None], 0.0)
+        both = np.repeat(x[:, None], 2, axis=1)
+        np.testing.assert_allclose(table.win(both)[:, channel], below.mean(axis=0), atol=3e-3)
+        np.testing.assert_allclose(table.paid(both)[:, channel], paid.mean(axis=0), rtol=0.02, atol=1e-3)
+        np.testing.assert_allclose(table.square(both)[:, channel], (paid**2).mean(axis=0), rtol=0.02, atol=2e-3)
+
+
+def test_beyond_a_table_nothing_more_is_won():
+    table = two_channels()
+    np.testing.assert_allclose(table.win(np.full((1, 2), 30.0)), [[1.0, 0.6]])
+    np.testing.assert_array_equal(table.density(np.full((1, 2), 30.0)), 0.0)
+
+
+def test_quantiles_and_slopes_of_a_table():
+    table, x = two_channels(), np.log(np.array([[0.5, 0.5], [3.3, 3.3], [9.2, 9.2]]))
+    np.testing.assert_allclose(table.quantile(table.win(x)), x, atol=1e-9)
+    step = 1e-6
+    slope = (table.win(x + step) - table.win(x - step)) / (2 * step)
+    np.testing.assert_allclose(table.density(x), slope, rtol=1e-4)
+
+
+@pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
+def test_a_table_has_best_bids_too(first_price):
+    pricing, u = Pricing(two_channels(), first_price), np.log(np.array([[2.0, 2.0], [8.0, 8.0]]))
+    tried = np.log(np.linspace(0.01, 8.0, 4000))[:, None, None] + np.zeros((1, 2, 2))
+    win, price = pricing.clearing(tried, np.zeros((2, 2)))
+    best = (win * (np.exp(u) - price)).max(axis=0)
+    win, price = pricing.clearing(pricing.best_bid(u), np.zeros((2, 2)))
+    np.testing.assert_allclose(win * (np.exp(u) - price), best, rtol=2e-3)
+
+
+def test_the_price_tables_of_ipinyou_repeat_the_mean_prices_paid():
+    # The means of the logs, from the same source as the quantiles: an independent check of the interpolation.
+    land = IPINYOU.landscape
+    _, price = land.pricing.clearing(np.log(land.bid), land.log_price)
+    np.testing.assert_allclose(price, land.cpc, rtol=0.06)
+
+
+def test_the_win_rate_of_ipinyou_is_not_overstated():
+    land = IPINYOU.landscape
+    win, _ = land.pricing.clearing(np.log(land.bid), land.log_price)
+    np.testing.assert_allclose(win, [row.win_rate for row in IPINYOU.prices.rows])
