@@ -39,8 +39,8 @@ class Shape(Protocol):
     def square(self, x: FloatArray) -> FloatArray:
         """E[price^2; price < exp(x)]."""
 
-    def density(self, x: FloatArray) -> FloatArray:
-        """Derivative of win() in x."""
+    def paid_slope(self, x: FloatArray) -> FloatArray:
+        """Derivative of paid() in x."""
 
     def quantile(self, win: FloatArray) -> FloatArray:
         """x at which win() has this value."""
@@ -67,10 +67,10 @@ class Lognormal:
         square: FloatArray = np.exp(2.0 * self.log_sd**2) * ndtr(x / self.log_sd - 2.0 * self.log_sd)
         return square
 
-    def density(self, x: FloatArray) -> FloatArray:
-        """phi(x / sd) / sd."""
-        z = x / self.log_sd
-        return np.exp(-0.5 * z * z) / (_SQRT_2PI * self.log_sd)
+    def paid_slope(self, x: FloatArray) -> FloatArray:
+        """exp(sd^2/2) phi(x / sd - sd) / sd."""
+        z = x / self.log_sd - self.log_sd
+        return np.exp(self.log_sd**2 / 2.0 - 0.5 * z * z) / (_SQRT_2PI * self.log_sd)
 
     def quantile(self, win: FloatArray) -> FloatArray:
         """sd Phi^-1(win)."""
@@ -118,10 +118,10 @@ class Table:
         price, start, cell = self._place(x)
         return self._square[cell] + self._mass[cell] * (price**3 - start**3) / 3.0
 
-    def density(self, x: FloatArray) -> FloatArray:
-        """Density of the price times exp(x); 0 beyond the table."""
+    def paid_slope(self, x: FloatArray) -> FloatArray:
+        """price^2 x density of the price; 0 beyond the table."""
         price, _, cell = self._place(x)
-        return np.where(np.exp(np.minimum(x, 700.0)) > price, 0.0, self._mass[cell] * price)
+        return np.where(np.exp(np.minimum(x, 700.0)) > price, 0.0, self._mass[cell] * price**2)
 
     def quantile(self, win: FloatArray) -> FloatArray:
         """By linear interpolation, channel by channel."""
@@ -175,7 +175,7 @@ class Pricing:
         """(payment(u), its derivative in u)."""
         if self.first_price:
             return self.payment(u), self._lookup(self._responses[2], u)
-        return self.payment(u), np.exp(np.minimum(u, 700.0)) * self.shape.density(u)
+        return self.payment(u), self.shape.paid_slope(u)
 
     def location(self, win: FloatArray, log_paid: FloatArray) -> FloatArray:
         """The location at which a bid that won with this chance paid this price, without knowing the bid."""

@@ -21,10 +21,10 @@ def test_a_shape_agrees_with_drawn_prices():
     np.testing.assert_allclose(SHAPE.square(X), (prices[:, None] ** 2 * below).mean(axis=0), rtol=0.03, atol=1e-3)
 
 
-def test_density_is_the_slope_of_winning_and_quantile_its_inverse():
+def test_slope_of_what_is_paid_and_inverse_of_winning():
     step = 1e-5
-    slope = (SHAPE.win(X + step) - SHAPE.win(X - step)) / (2 * step)
-    np.testing.assert_allclose(SHAPE.density(X), slope, rtol=1e-6)
+    slope = (SHAPE.paid(X + step) - SHAPE.paid(X - step)) / (2 * step)
+    np.testing.assert_allclose(SHAPE.paid_slope(X), slope, rtol=1e-6)
     np.testing.assert_allclose(SHAPE.quantile(SHAPE.win(X)), X, atol=1e-9)
 
 
@@ -94,15 +94,15 @@ def test_a_table_agrees_with_prices_drawn_from_it():
 def test_beyond_a_table_nothing_more_is_won():
     table = two_channels()
     np.testing.assert_allclose(table.win(np.full((1, 2), 30.0)), [[1.0, 0.6]])
-    np.testing.assert_array_equal(table.density(np.full((1, 2), 30.0)), 0.0)
+    np.testing.assert_array_equal(table.paid_slope(np.full((1, 2), 30.0)), 0.0)
 
 
 def test_quantiles_and_slopes_of_a_table():
     table, x = two_channels(), np.log(np.array([[0.5, 0.5], [3.3, 3.3], [9.2, 9.2]]))
     np.testing.assert_allclose(table.quantile(table.win(x)), x, atol=1e-9)
     step = 1e-6
-    slope = (table.win(x + step) - table.win(x - step)) / (2 * step)
-    np.testing.assert_allclose(table.density(x), slope, rtol=1e-4)
+    slope = (table.paid(x + step) - table.paid(x - step)) / (2 * step)
+    np.testing.assert_allclose(table.paid_slope(x), slope, rtol=1e-4)
 
 
 @pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
