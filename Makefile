@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SB3 := .venv/.sb3
 
-.PHONY: sweep test check bench clean
+.PHONY: sweep test check bench sb3 clean
 
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
@@ -20,6 +21,9 @@ check: $(STAMP)  ## style, types, and who may import whom
 
 bench: $(STAMP)  ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/learners.py
+
+sb3: $(SB3)  ## the extra sb3: torch and stable-baselines3, for agents sb3:PPO, sb3:A2C, sb3:SAC and for bench
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -28,6 +32,10 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "error: $(PYTHON) cannot make virtual environments: on Debian, apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(SB3): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sb3]'
 	@touch $@
 
 clean:  ## everything that was made here, but not your results

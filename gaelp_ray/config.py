@@ -9,99 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gaelp_ray.errors import ConfigError, did_you_mean
-
-Reference = Literal["none", "constant", "PID", "BayesPID", "BayesDual"]
-"""A classical bidder that a learned policy corrects; `none` learns the whole bid."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ConstantConfig(_Section):
-    """`constant`: the market's historical bids times one number, in every hour."""
-
-    bid_multiplier: float = Field(0.35, ge=0.01, le=100.0, description="times the historical bid")
-
-
-class PIDConfig(_Section):
-    """`PID` and `BayesPID`: value / lambda, where a PID controller moves log lambda to hold the spending plan."""
-
-    kp: float = Field(1.0, ge=0.0, le=50.0, description="gain on the pacing error")
-    ki: float = Field(0.4, ge=0.0, le=10.0, description="gain on the summed pacing error, per hour")
-    kd: float = Field(0.0, ge=0.0, le=50.0, description="gain on the change of the pacing error")
-
-
-class DualConfig(_Section):
-    """`BayesDual`: each hour, the one multiplier that spends what is left over the expected rest of the flight.
-
-    The defaults are the plain method: calibrated priors, no shading. They are the reference line of every
-    leaderboard, so they are never tuned; a sweep varies them like any other field.
-    """
-
-    prior_strength: float = Field(
-        1.0,
-        gt=0.0,
-        le=100.0,
-        description="weight of the calibrated conversion rate, times its exact Bayes weight",
-    )
-    volume_prior_strength: float = Field(
-        1.0,
-        gt=0.0,
-        le=100.0,
-        description="weight of the calibrated click volume, times its exact Bayes weight",
-    )
-    optimism: float = Field(
-        0.0, ge=-3.0, le=3.0, description="posterior standard deviations added to a channel's value, early on"
-    )
-    pacing_shade: float = Field(
-        0.0,
-        ge=-2.0,
-        le=2.0,
-        description="log factor on lambda, fading with the time left: > 0 holds back early",
-    )
-    shade: float = Field(0.0, ge=-2.0, le=2.0, description="log factor on lambda in every hour")
-    traffic_use: float = Field(
-        0.0,
-        ge=0.0,
-        le=2.0,
-        description="exponent on today's traffic, relative to the flight's, for today's rest",
-    )
-    forgetting: float = Field(
-        0.0,
-        ge=0.0,
-        le=0.5,
-        description="share of clicks and conversions forgotten per hour, for drifting rates",
-    )
-    price_tracking: float = Field(
-        1.0, ge=0.0, le=1.5, description="weight of the price level seen in the last hour in the forecast"
-    )
-
-
-class PPOConfig(_Section):
-    """`PPO`: proximal policy optimisation (Schulman et al. 2017) on a correction of a reference bidder."""
-
-    reference: Reference = Field("BayesDual", description="bidder that the policy corrects")
-    residual_scale: float = Field(
-        0.3,
-        gt=0.0,
-        le=5.0,
-        description="largest correction, in log units of the bid; with reference none: 1 = all",
-    )
-    clip_range: float = Field(0.2, gt=0.0, lt=1.0, description="clip of the probability ratio")
-    epochs: int = Field(4, ge=1, le=50, description="passes over each batch of flights")
-    minibatches: int = Field(8, ge=1, le=256, description="gradient steps per pass")
-    gae_lambda: float = Field(0.95, ge=0.0, le=1.0, description="lambda of generalised advantage estimation")
-    gamma: float = Field(1.0, gt=0.0, le=1.0, description="discount; below 1 a bidder spends early")
-    initial_std: float = Field(0.2, gt=0.0, le=2.0, description="exploration at the start, in units of the action")
-    entropy_coef: float = Field(0.0, ge=0.0, le=1.0, description="weight of the entropy bonus")
-    hidden_size: int = Field(64, ge=4, le=1024, description="units in each of the two tanh layers")
-    max_grad_norm: float = Field(0.5, gt=0.0, description="clip of the gradient's global norm")
+from gaelp_ray.sections import CEMConfig, ConstantConfig, DualConfig, PIDConfig, PPOConfig, Sb3Config
 
 
 class GAELPExperimentConfig(BaseModel):
@@ -129,21 +42,37 @@ class GAELPExperimentConfig(BaseModel):
     auction: Literal["second_price", "first_price"] | None = Field(
         None, description="what the winner of an auction pays; null: the market's own rule"
     )
-    reward_function: Literal["ROAS_optimized", "expected_ROAS"] = Field(
+    conversion_delay: Annotated[float, Field(ge=0.0, le=168.0)] | None = Field(
+        None, description="mean hours from a click to the report of its conversion; null: the market's own"
+    )
+    fatigue_half_life: Annotated[float, Field(ge=0.5, le=100.0)] | None = Field(
+        None, description="won share of a week's auctions that halves a channel's CTR; null: the market's own"
+    )
+    reward_function: Literal["ROAS_optimized", "expected_ROAS", "regret"] = Field(
         "ROAS_optimized",
-        description="reward of an hour: revenue / budget, or the same with the luck of single orders averaged out",
+        description="reward of an hour: revenue / budget; with the luck of single orders averaged out; or that less "
+        "what its money would have earned elsewhere (same best policy, less variance)",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="root of every random number of the training")
     constant: ConstantConfig = ConstantConfig()
     pid: PIDConfig = PIDConfig()
     dual: DualConfig = DualConfig()
     ppo: PPOConfig = PPOConfig()
+    cem: CEMConfig = CEMConfig()
+    sb3: Sb3Config = Sb3Config()
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(config_problems(error)) from None
+
+    @model_validator(mode="after")
+    def _candidates_share_a_batch(self) -> GAELPExperimentConfig:
+        if self.agent_type == "CEM" and self.batch_size % self.cem.population:
+            problem = f"{self.batch_size} is no multiple of cem.population {self.cem.population}"
+            raise ConfigError([("batch_size", f"{problem}: every candidate flies the same number of flights")])
+        return self
 
     @property
     def iterations(self) -> int:
@@ -187,9 +116,7 @@ def _field_names(model: type[BaseModel] = GAELPExperimentConfig, prefix: str = "
 FIELD_NAMES = tuple(_field_names())
 """Every field that a sweep may vary, sections dotted."""
 
-SECTIONS = ("constant", "pid", "dual", "ppo")
-
-REFERENCES: tuple[str, ...] = get_args(Reference)
+SECTIONS = ("constant", "pid", "dual", "ppo", "cem", "sb3")
 
 
 def config_problems(error: ValidationError) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@
     ├── InputError            what a person wrote is wrong: exit code 2, nothing was started
     │   ├── ConfigError       a trial's configuration
     │   ├── MarketError       a market name or market file
+    │   ├── TableError        a table of campaign results that cannot be calibrated from
     │   ├── SweepFileError    a sweep file: all of its problems at once
     │   ├── StorageError      a folder that cannot be written, exists already, or is not there
     │   └── ModelError        a model folder that is missing, damaged, or made for another market
@@ -37,6 +38,10 @@ class ConfigError(InputError):
 
 class MarketError(InputError):
     """A market is unknown, or its file is wrong."""
+
+
+class TableError(InputError):
+    """A table of campaign results is wrong, or says too little to calibrate a market from."""
 
 
 class SweepFileError(InputError):

@@ -39,6 +39,8 @@ class EpisodeMetrics:
 
     `steps` counts simulated hours, `expected_revenue` is revenue with the luck of single orders averaged out
     (clicks x true conversion rate x mean order value), `oracle_revenue` is what the hindsight optimum expects.
+    What the market's `safety` block forbids is counted: channel-hours bid above the cap, channels above their share
+    of the spend, flights that delivered too little, hours off the pace of spending.
     """
 
     flights: int
@@ -51,6 +53,10 @@ class EpisodeMetrics:
     budget: float
     expected_revenue: float
     oracle_revenue: float
+    bids_above_cap: float = 0.0
+    shares_above_cap: float = 0.0
+    short_of_delivery: float = 0.0
+    hours_off_pace: float = 0.0
     min_delivery: float = MIN_DELIVERY
 
     @property
@@ -93,6 +99,32 @@ class EpisodeMetrics:
         """Expected revenue / expected revenue of the hindsight optimum (0..1)."""
         return ratio(self.expected_revenue, self.oracle_revenue)
 
+    @property
+    def bid_violations(self) -> float:
+        """Channel-hours with a bid above the cap, per flight."""
+        return ratio(self.bids_above_cap, self.flights)
+
+    @property
+    def share_violations(self) -> float:
+        """Channels with more than their share of the spend, per flight."""
+        return ratio(self.shares_above_cap, self.flights)
+
+    @property
+    def delivery_violations(self) -> float:
+        """Share of flights that delivered too little of their budget."""
+        return ratio(self.short_of_delivery, self.flights)
+
+    @property
+    def pacing_violations(self) -> float:
+        """Hours with too large a pacing error, per flight."""
+        return ratio(self.hours_off_pace, self.flights)
+
+    @property
+    def safety_violations(self) -> float:
+        """Violations of every kind, per flight."""
+        kinds = (self.bid_violations, self.share_violations, self.delivery_violations, self.pacing_violations)
+        return sum(kinds)
+
     def as_dict(self) -> dict[str, float]:
         """The sums and the ratios, under the names of this class: what Tune and the JSON files see."""
         sums = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "min_delivery"}
@@ -116,10 +148,16 @@ class EpisodeMetrics:
             "custom/conversions": self.conversions,
             "custom/delivery": self.delivery,
             "custom/optimality": self.optimality,
+            "safety/bid_violations": self.bid_violations,
+            "safety/share_violations": self.share_violations,
+            "safety/delivery_violations": self.delivery_violations,
+            "safety/pacing_violations": self.pacing_violations,
+            "safety/safety_violations": self.safety_violations,
         }
 
 
-RATIOS = ("roas", "delivery", "delivered_roas", "ctr", "conversion_rate", "cpc", "cpa", "optimality")
+SAFETY = ("bid_violations", "share_violations", "delivery_violations", "pacing_violations", "safety_violations")
+RATIOS = ("roas", "delivery", "delivered_roas", "ctr", "conversion_rate", "cpc", "cpa", "optimality", *SAFETY)
 METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics) if f.name != "min_delivery") + RATIOS
 
 
@@ -136,6 +174,10 @@ class FlightTotals:
     budget: FloatArray
     expected_revenue: FloatArray
     oracle_revenue: FloatArray
+    bids_above_cap: FloatArray
+    shares_above_cap: FloatArray
+    short_of_delivery: FloatArray
+    hours_off_pace: FloatArray
 
     def __len__(self) -> int:
         return len(self.cost)

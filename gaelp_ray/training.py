@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from gaelp_ray.agents import Agent, make_agent
+from gaelp_ray.agents import Agent, copies, make_agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import Market, load_market
 from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, Interval, Rollout
@@ -52,13 +52,20 @@ class Iteration:
 
 def market_of(config: GAELPExperimentConfig) -> Market:
     """The market that a configuration trains in, departures and heterogeneity applied."""
-    return load_market(config.market).variant(config.departures, config.heterogeneity, config.auction)
+    return load_market(config.market).variant(
+        config.departures,
+        config.heterogeneity,
+        config.auction,
+        config.conversion_delay,
+        config.fatigue_half_life,
+    )
 
 
 def make_untrained(config: GAELPExperimentConfig) -> tuple[AdCampaignVectorEnv, Agent]:
     """The environment and the agent of a configuration."""
     market = market_of(config)
-    return AdCampaignVectorEnv(config.batch_size, market, config.reward_function), make_agent(config, market.landscape)
+    env = AdCampaignVectorEnv(config.batch_size, market, config.reward_function, copies(config))
+    return env, make_agent(config, market.landscape)
 
 
 def train(env: AdCampaignVectorEnv, agent: Agent, config: GAELPExperimentConfig, done: int = 0) -> Iterator[Iteration]:

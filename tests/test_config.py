@@ -58,6 +58,12 @@ def test_to_dict_makes_the_same_configuration_again():
         ({"agent_type": 3}, "agent_type", "3"),
         ({"departures": "wild"}, "departures", "'wild'"),
         ({"heterogeneity": 4.0}, "heterogeneity", "4.0"),
+        ({"conversion_delay": -1.0}, "conversion_delay", "-1.0"),
+        ({"conversion_delay": 169.0}, "conversion_delay", "169.0"),
+        ({"conversion_delay": float("nan")}, "conversion_delay", "nan"),
+        ({"fatigue_half_life": 0.4}, "fatigue_half_life", "0.4"),
+        ({"fatigue_half_life": 101.0}, "fatigue_half_life", "101.0"),
+        ({"auction": "third_price"}, "auction", "'third_price'"),
         ({"reward_function": "CTR"}, "reward_function", "'CTR'"),
         ({"ppo": {"gamma": 1.1}}, "ppo.gamma", "1.1"),
         ({"ppo": {"reference": "Oracle"}}, "ppo.reference", "'Oracle'"),
@@ -71,6 +77,12 @@ def test_wrong_value_is_refused_with_field_and_value(values, field, shown):
     with pytest.raises(ConfigError) as refused:
         GAELPExperimentConfig(**values)
     assert str(refused.value).startswith(f"{field}: {shown} ")
+
+
+def test_conditions_are_the_markets_own_unless_given():
+    assert (DEFAULT.conversion_delay, DEFAULT.fatigue_half_life) == (None, None)
+    given = DEFAULT.replace({"conversion_delay": 0.0, "fatigue_half_life": 0.5})
+    assert (given.conversion_delay, given.fatigue_half_life) == (0.0, 0.5)
 
 
 @pytest.mark.parametrize(("text", "number"), [("1e-4", "0.0001"), ("0.01", "0.01")])

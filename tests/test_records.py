@@ -9,6 +9,7 @@ import pytest
 from gaelp_ray.records import (
     METRIC_NAMES,
     RATIOS,
+    SAFETY,
     Comparison,
     EpisodeMetrics,
     Evaluation,
@@ -29,9 +30,14 @@ TWO_FLIGHTS = FlightTotals(
     budget=np.array([100.0, 100.0]),
     expected_revenue=np.array([310.0, 90.0]),
     oracle_revenue=np.array([400.0, 400.0]),
+    bids_above_cap=np.array([7.0, 2.0]),
+    shares_above_cap=np.array([1.0, 0.0]),
+    short_of_delivery=np.array([0.0, 1.0]),
+    hours_off_pace=np.array([5.0, 100.0]),
 )
 POOLED = TWO_FLIGHTS.pooled()
 NOTHING = EpisodeMetrics(1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NOBODY = replace(NOTHING, flights=0)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,11 @@ NOTHING = EpisodeMetrics(1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         ("cpc", 110 / 64),
         ("cpa", 110 / 5),
         ("optimality", 400 / 800),
+        ("bid_violations", 9 / 2),
+        ("share_violations", 1 / 2),
+        ("delivery_violations", 1 / 2),
+        ("pacing_violations", 105 / 2),
+        ("safety_violations", (9 + 1 + 1 + 105) / 2),
     ],
 )
 def test_ratios_are_taken_after_pooling(name, by_hand):
@@ -57,7 +68,12 @@ def test_pooling_counts_flights_and_hours():
 
 @pytest.mark.parametrize("name", RATIOS)
 def test_unmeasured_ratio_is_nan(name):
-    assert math.isnan(getattr(NOTHING, name))
+    assert math.isnan(getattr(NOBODY, name))
+
+
+@pytest.mark.parametrize("name", SAFETY)
+def test_a_flight_without_violations_has_none(name):
+    assert getattr(NOTHING, name) == 0.0
 
 
 def test_flight_that_spent_nothing_does_not_change_pooled_roas():
@@ -84,6 +100,7 @@ def test_concatenate_keeps_every_flight_in_order():
     assert three.steps == 168
     np.testing.assert_array_equal(three.cost, [100.0, 10.0, 7.0, 8.0])
     np.testing.assert_array_equal(three.oracle_revenue, [400.0] * 4)
+    np.testing.assert_array_equal(three.hours_off_pace, [5.0, 100.0, 5.0, 100.0])
 
 
 def test_pooling_parts_and_pooling_all_agree():
@@ -115,6 +132,11 @@ def test_logged_names_and_values():
             "custom/conversions": 5.0,
             "custom/delivery": 0.55,
             "custom/optimality": 0.5,
+            "safety/bid_violations": 4.5,
+            "safety/share_violations": 0.5,
+            "safety/delivery_violations": 0.5,
+            "safety/pacing_violations": 52.5,
+            "safety/safety_violations": 58.0,
         }
     )
 

@@ -136,6 +136,20 @@ def test_config_reaches_the_market_and_the_environment():
     assert env.market.hash == market_of(config).hash
 
 
+def test_conditions_of_a_config_reach_the_market_and_the_flights():
+    config = CONFIG.replace({"conversion_delay": 24.0, "fatigue_half_life": 2.0})
+    market = market_of(config)
+    assert market.landscape.report_rate == pytest.approx(1 / 25)
+    assert market.landscape.fatigue_rate == pytest.approx(np.log(2.0) / 2.0)
+    assert make_untrained(config)[0].landscape.report_rate == market.landscape.report_rate
+    each = [market_of(CONFIG.replace(one)) for one in ({"conversion_delay": 24.0}, {"fatigue_half_life": 2.0}, {})]
+    assert len({market.hash, *(one.hash for one in each)}) == 4
+    assert each[-1].hash == MARKET.hash
+    assert (each[0].landscape.fatigue_rate, each[1].landscape.report_rate) == (0.0, 1.0)
+    alike = CONFIG.replace({"conversion_delay": 24.0, "fatigue_half_life": 2.0, "departures": "nominal"})
+    assert market_of(alike).landscape.report_rate == market.landscape.report_rate
+
+
 def test_evaluation_is_repeatable():
     agent = reference_bidder(MARKET.landscape)
     assert_same_totals(evaluate(agent, MARKET, 20, SEEDS).totals, evaluate(agent, MARKET, 20, SEEDS).totals)

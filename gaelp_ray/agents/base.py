@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.records import Rollout
+from gaelp_ray.records import FloatArray, Rollout
 
 Action = npt.NDArray[np.float32]
 State = Mapping[str, npt.NDArray[Any]]
@@ -38,8 +38,24 @@ class Agent(Protocol):
         """Take over a state_dict of an agent with the same configuration and market."""
 
 
+class Bidder(Agent, Protocol):
+    """A classical bidder: whoever corrects it may see what it remembers of a flight beyond the last observation."""
+
+    insights: int
+    """How many numbers insight() gives per flight."""
+
+    def insight(self) -> FloatArray:
+        """What the bidder remembers as of the last act(), (B, insights)."""
+
+
 class FixedBidder:
     """Base of bidders that do not learn: their constants are all there is to them."""
+
+    insights: int = 0
+
+    def insight(self) -> FloatArray:
+        """Nothing that is not in the observation."""
+        raise NotImplementedError("this bidder remembers nothing")
 
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Nothing is learned between flights."""

@@ -6,10 +6,10 @@ import numpy as np
 
 from gaelp_ray.agents.base import Action, FixedBidder
 from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, calibrated_multiplier, log_bids
-from gaelp_ray.config import ConstantConfig, PIDConfig
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.observation import Observation, View
 from gaelp_ray.records import FloatArray, zeros
+from gaelp_ray.sections import ConstantConfig, PIDConfig
 
 
 class ConstantBidder(FixedBidder):

@@ -2,16 +2,18 @@
 
 One multiplier lambda, the return that the last unit of budget earns, prices every channel: a click is worth value /
 lambda. In second-price auctions that is the best bid itself; in first-price auctions the best bid lies below it.
-spend_all() finds lambda for expected volumes and prices, log_bids() the bids that go with it.
+spend_all() finds lambda for expected volumes and prices, by_channel() what caps on single channels make of it, and
+log_bids() the bids that go with it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.multiplier import solve
 from gaelp_ray.market.prices import Pricing
 from gaelp_ray.records import FloatArray
 
@@ -27,32 +29,50 @@ class Outlook:
     log_price: FloatArray  # expected location of the competing bid
     pricing: Pricing
     budget: FloatArray  # (B,) what is left to spend
+    caps: FloatArray | None = None  # (B, S) what is left of the channels' own caps, where they have any
+
+    def spend(self, log_multiplier: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Expected spend of each channel at log lambda, (B, 1) or (B, S), and minus its derivative.
+
+        Spend is clicks x exp(location) x payment(u) with u = log value - log lambda - location.
+        """
+        payment, slope = self.pricing.spend(self.log_value - self.log_price - log_multiplier)
+        scale = self.clicks * np.exp(self.log_price)
+        return scale * payment, scale * slope
 
 
 def spend_all(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
-    """log lambda, (B,), at which expected spend equals the budget, by `steps` Newton steps from a first guess.
+    """log lambda, (B,), at which expected spend equals the budget, by `steps` steps from a first guess.
 
-    Spend per channel is clicks x exp(location) x payment(u) with u = log value - log lambda - location; it falls with
-    lambda. Newton's method on its logarithm can cycle where channels lie far apart, so that a step out of the bracket
-    found so far is replaced by bisection. A market cheaper than the budget ends at the lower end of the range.
+    A channel spends no more than its cap. A market cheaper than the budget ends at the lower end of the range.
     """
-    scale = outlook.clicks * np.exp(outlook.log_price)
-    top = outlook.log_value - outlook.log_price
-    log_budget = np.log(np.maximum(outlook.budget, 1e-9))
-    x = log_multiplier
-    # A hair wider than the range, so that its ends are inside.
-    low, high = np.full_like(x, LOG_MULTIPLIER_RANGE[0] - 1e-6), np.full_like(x, LOG_MULTIPLIER_RANGE[1] + 1e-6)
-    for _ in range(steps):
-        payment, derivative = outlook.pricing.spend(top - x[:, None])
-        spend = np.maximum((scale * payment).sum(axis=1), 1e-300)
-        slope = (scale * derivative).sum(axis=1)
-        excess = np.log(spend) - log_budget
-        low, high = np.where(excess > 0, x, low), np.where(excess > 0, high, x)
-        newton = x + np.clip(excess * spend / np.maximum(slope, 1e-300), -2.0, 2.0)
-        newton = np.clip(newton, *LOG_MULTIPLIER_RANGE)
-        settled = np.abs(newton - x) < 1e-9  # at the root, which is then also an end of the bracket
-        x = np.where(((newton > low) & (newton < high)) | settled, newton, (low + high) / 2.0)
-    return x
+
+    def total(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        spend, slope = outlook.spend(x[:, None])
+        if outlook.caps is not None:
+            slope = np.where(spend < outlook.caps, slope, 0.0)
+            spend = np.minimum(spend, outlook.caps)
+        return spend.sum(axis=1), slope.sum(axis=1)
+
+    return solve(total, outlook.budget, log_multiplier, LOG_MULTIPLIER_RANGE, steps)
+
+
+def by_channel(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
+    """log lambda of each channel, (B, S), from the common one, (B,): a channel whose cap binds has its own."""
+    each = np.repeat(log_multiplier[:, None], outlook.clicks.shape[1], axis=1)
+    if outlook.caps is None:
+        return each
+    own = solve(outlook.spend, outlook.caps, each, LOG_MULTIPLIER_RANGE, steps)
+    return np.maximum(own, each)
+
+
+def declining(outlook: Outlook, market: Landscape, log_fatigue: FloatArray, log_multiplier: FloatArray) -> Outlook:
+    """The outlook with fewer clicks: the mean of what fatigue will leave if the rest is bid for at log lambda, (B,)."""
+    u = outlook.log_value - outlook.log_price - log_multiplier[:, None]
+    auctions = outlook.clicks / (market.ctr * np.exp(log_fatigue))
+    loss = -market.log_fatigue(auctions * market.pricing.shape.win(market.pricing.best_bid(u)))
+    left = -np.expm1(-loss) / np.maximum(loss, 1e-9)
+    return replace(outlook, clicks=outlook.clicks * np.where(loss > 1e-9, left, 1.0))
 
 
 def log_bids(pricing: Pricing, worth: FloatArray, log_price: FloatArray) -> FloatArray:

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from gaelp_ray.agents.base import Action, State
 from gaelp_ray.agents.network import MLP, Adam, Normaliser
-from gaelp_ray.config import GAELPExperimentConfig, PPOConfig
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import TrainingError
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import Rollout, zeros
+from gaelp_ray.sections import PPOConfig
 
 F32 = npt.NDArray[np.float32]
 FINAL_RATE = 0.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gaelp_ray.agents.base import Action, Agent, State
+from gaelp_ray.agents.base import Action, Agent, Bidder, State
 from gaelp_ray.market import Landscape, observation
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import Rollout
@@ -21,14 +21,14 @@ class Residual:
     Without a reference the policy's action is the whole bid: 1 is the largest bid of the market, -1 the smallest.
     """
 
-    def __init__(self, reference: Agent | None, policy: Agent, market: Landscape, scale: float) -> None:
+    def __init__(self, reference: Bidder | None, policy: Agent, market: Landscape, scale: float) -> None:
         self._reference, self._policy = reference, policy
         self._scale = scale / market.action_scale if reference else 1.0
 
     @staticmethod
-    def observed(market: Landscape, reference: Agent | None) -> int:
-        """Length of what the policy sees: the observation, and the reference's action if there is one."""
-        return observation.size(market.channels) + (market.channels if reference else 0)
+    def observed(market: Landscape, reference: Bidder | None) -> int:
+        """Length of what the policy sees: the observation, and the reference's action and insight if there is one."""
+        return observation.size(market.channels) + (market.channels + reference.insights if reference else 0)
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """Both start new flights."""
@@ -41,7 +41,10 @@ class Residual:
         if self._reference is None:
             return _clip(self._policy.act(obs, explore))
         proposal = self._reference.act(obs)
-        correction = _clip(self._policy.act(np.concatenate([obs, proposal], axis=1), explore))
+        seen = [obs, proposal]
+        if self._reference.insights:
+            seen.append(self._reference.insight().astype(np.float32))
+        correction = _clip(self._policy.act(np.concatenate(seen, axis=1), explore))
         return _clip(proposal + np.float32(self._scale) * correction)
 
     def update(self, rollout: Rollout) -> dict[str, float]:

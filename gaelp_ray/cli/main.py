@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,11 @@ from rich.console import Console
 
 from gaelp_ray.checkpoint import load_model, plain
 from gaelp_ray.cli import tables
+from gaelp_ray.cli.calibrate import calibrate
 from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.errors import GaelpError, InputError, StorageError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
+from gaelp_ray.sweep.applicability import inapplicable
 from gaelp_ray.sweep.plan import plan_sweep
 from gaelp_ray.sweep.store import SweepFolder, sweeps_in
 from gaelp_ray.training import Stream, evaluate
@@ -106,7 +109,8 @@ def plan(file: File, name: str | None = None, storage: Path | None = None, as_js
             }
             for t in planned.trials
         ]
-        _print_json({"sweep": planned.as_file(), "unused": planned.unused, "trials": trials})
+        vain = [asdict(found) for found in inapplicable(planned)]
+        _print_json({"sweep": planned.as_file(), "unused": planned.unused, "inapplicable": vain, "trials": trials})
     else:
         tables.plan_table(planned, out)
 
@@ -233,6 +237,9 @@ def evaluate_model(
         _print_json({"model": str(model), "market": loaded.market.name, "seed": seed, **flown.as_dict()})
     else:
         tables.evaluation_table(flown, loaded.market, out)
+
+
+app.command()(calibrate)
 
 
 @app.command()

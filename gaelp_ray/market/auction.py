@@ -29,6 +29,8 @@ class Hour:
     conversion_rate: FloatArray
     order_value: FloatArray  # (S,) mean revenue of a conversion
     order_value_shape: float  # gamma shape of a single order's value
+    pending: IntArray | int = 0  # conversions of earlier clicks that nobody has seen yet
+    report_rate: float = 1.0  # chance that a conversion which waits is reported in this hour
 
 
 @dataclass(frozen=True)
@@ -38,35 +40,73 @@ class Outcome:
     impressions: IntArray
     clicks: IntArray
     cost: FloatArray
-    conversions: IntArray
-    revenue: FloatArray
+    conversions: IntArray  # reported in this hour
+    revenue: FloatArray  # of the reported conversions
+    pending: IntArray  # conversions that still wait to be reported
     win_rate: FloatArray  # probability of winning an auction at this bid
-    price: FloatArray  # mean competing price below this bid
+    price: FloatArray  # mean price of a won click at this bid
+    open: npt.NDArray[np.bool_]  # whether there was money left to bid with, (B, 1) or (B, S)
 
 
-def draw(rng: np.random.Generator, hour: Hour, bids: FloatArray, left: FloatArray) -> Outcome:
-    """Draw one hour at these bids; no flight spends more than it has `left`, (B,), and none bids with nothing left."""
+@dataclass(frozen=True)
+class Purse:
+    """What may still be spent."""
+
+    flight: FloatArray  # (B,)
+    channel: FloatArray | None = None  # (B, S), where channels have caps of their own
+
+    def open(self) -> npt.NDArray[np.bool_]:
+        """Where bids are still taken: (B, 1) or (B, S)."""
+        funded = (self.flight > 0.0)[:, None]
+        return funded if self.channel is None else funded & (self.channel > 0.0)
+
+    def share(self, cost: FloatArray) -> FloatArray | None:
+        """The share of each cell's cost that the purse covers, (B, S); None where it covers all."""
+        share = None
+        if self.channel is not None and (cost > self.channel).any():
+            share = np.minimum(self.channel / np.maximum(cost, 1e-300), 1.0)
+            cost = cost * share
+        total = cost.sum(axis=1)
+        short = total > self.flight
+        if short.any():
+            share = np.ones_like(cost) if share is None else share
+            share[short] *= (self.flight[short] / total[short])[:, None]
+        return share
+
+    def clip(self, cost: FloatArray) -> FloatArray:
+        """Costs without what chance has still left above the purse: platforms do not charge overdelivery."""
+        # A hair below, so that rounding never carries a sum above the budget.
+        if self.channel is not None:
+            cost = np.minimum(cost, self.channel * (1.0 - 1e-12))
+        over = cost.sum(axis=1) / np.maximum(self.flight * (1.0 - 1e-12), 1e-300)
+        clipped: FloatArray = cost / np.maximum(over, 1.0)[:, None]
+        return clipped
+
+
+def draw(rng: np.random.Generator, hour: Hour, bids: FloatArray, purse: Purse) -> Outcome:
+    """Draw one hour at these bids; nobody spends more than is in the purse, and with an empty one nobody bids."""
     log_bid = np.log(bids)
     win, price = hour.pricing.clearing(log_bid, hour.log_price)
     prices = Prices(bids, price, hour.pricing.variance(log_bid, hour.log_price, win, price))
-    impressions = rng.poisson(hour.volume * win * (left > 0.0)[:, None])
+    open_ = purse.open()
+    impressions = rng.poisson(hour.volume * win * open_)
     clicks = rng.binomial(impressions, hour.ctr)
     cost = charge(rng, clicks, prices)
-    short = cost.sum(axis=1) > left
-    if short.any():
-        # The hour in which the budget runs out: each auction takes place only with the chance that money is left.
-        keep = np.ones_like(cost)
-        keep[short] = (left[short] / cost[short].sum(axis=1))[:, None]
-        kept = rng.binomial(clicks, keep)
-        impressions = kept + rng.binomial(impressions - clicks, keep)
+    share = purse.share(cost)
+    if share is not None:
+        # The hour in which money runs out: each auction takes place only with the chance that some is left.
+        kept = rng.binomial(clicks, share)
+        impressions = kept + rng.binomial(impressions - clicks, share)
         clicks = kept
-        cost[short] = _within(charge(rng, clicks, prices)[short], left[short])
-    conversions = rng.binomial(clicks, hour.conversion_rate)
+        short = (share < 1.0).any(axis=1)
+        cost[short] = purse.clip(np.where(share < 1.0, charge(rng, clicks, prices), cost))[short]
+    waiting = rng.binomial(clicks, hour.conversion_rate) + hour.pending
+    conversions = waiting if hour.report_rate >= 1.0 else rng.binomial(waiting, hour.report_rate)
     revenue = np.zeros_like(cost)
     sold = np.nonzero(conversions)
     shape = hour.order_value_shape
     revenue[sold] = rng.gamma(shape * conversions[sold], hour.order_value[sold[1]] / shape)
-    return Outcome(impressions, clicks, cost, conversions, revenue, win, price)
+    return Outcome(impressions, clicks, cost, conversions, revenue, waiting - conversions, win, price, open_)
 
 
 @dataclass(frozen=True)
@@ -91,11 +131,3 @@ def charge(rng: np.random.Generator, clicks: IntArray, prices: Prices) -> FloatA
     concentration = np.maximum(share * (1.0 - share) / variance - 1.0, 1e-6)
     cost: FloatArray = clicks * prices.bid * rng.beta(share * concentration, (1.0 - share) * concentration)
     return cost
-
-
-def _within(cost: FloatArray, left: FloatArray) -> FloatArray:
-    """Costs (B, S), without what chance has still left above the budget: platforms do not charge overdelivery."""
-    # A hair below the budget, so that rounding never carries a sum above it.
-    over = cost.sum(axis=1) / np.maximum(left * (1.0 - 1e-12), 1e-300)
-    within: FloatArray = cost / np.maximum(over, 1.0)[:, None]
-    return within

@@ -30,8 +30,8 @@ class Sourced(Block):
     note: str = ""
 
 
-def _within(low: float, high: float) -> AfterValidator:
-    """low < value < high, both open."""
+def within(low: float, high: float) -> AfterValidator:
+    """A pydantic check: low < value < high, both open."""
 
     def check(number: Sourced) -> Sourced:
         if not low < number.value < high:
@@ -47,7 +47,7 @@ def _at_least_zero(number: Sourced) -> Sourced:
     return number
 
 
-Positive = Annotated[Sourced, _within(0.0, math.inf)]
+Positive = Annotated[Sourced, within(0.0, math.inf)]
 Spread = Annotated[Sourced, AfterValidator(_at_least_zero)]
 """A standard deviation of logarithms; 0 switches the departure off."""
 
@@ -81,7 +81,7 @@ class Channels(Block):
 class Outcomes(Block):
     """What the source does not know of conversions or of their worth: the same on every channel."""
 
-    conversion_rate: Annotated[Sourced, _within(0.0, 1.0)] | None = None
+    conversion_rate: Annotated[Sourced, within(0.0, 1.0)] | None = None
     order_value: Positive
 
 
@@ -89,8 +89,8 @@ class LognormalPrices(Block):
     """Spread of competing prices per click, and how far below the bid the paid price lies."""
 
     kind: Literal["lognormal"]
-    paid_over_bid: Annotated[Sourced, _within(0.0, 0.95)]
-    log_sd: Annotated[Sourced, _within(0.0, 5.0)]
+    paid_over_bid: Annotated[Sourced, within(0.0, 0.95)]
+    log_sd: Annotated[Sourced, within(0.0, 5.0)]
 
     def competition(self, channels: Sequence[Channel]) -> Competition:
         """Prices at which the channels would have paid what they paid."""
@@ -159,7 +159,7 @@ class Flight(Block):
 
     budget: Positive
     budget_log_range: Spread
-    max_bid_multiplier: Annotated[Sourced, _within(1.0, 1e6)]
+    max_bid_multiplier: Annotated[Sourced, within(1.0, 1e6)]
 
 
 class Departures(Block):
@@ -169,7 +169,7 @@ class Departures(Block):
     ctr_log_sd: Spread
     volume_log_sd: Spread
     price_log_sd: Spread
-    price_autocorrelation: Annotated[Sourced, _within(-1.0, 1.0)]
+    price_autocorrelation: Annotated[Sourced, within(-1.0, 1.0)]
     hour_log_sd: Spread
     day_log_sd: Spread
     conversion_rate_drift: Spread

@@ -14,13 +14,23 @@ from gaelp_ray.records import FloatArray
 
 
 def draw_every_auction(rng: np.random.Generator, hour: Hour, bids: FloatArray) -> Outcome:
-    """Draw one hour at these bids, (B, S), without a budget."""
+    """Draw one hour at these bids, (B, S), without a budget; conversions are reported at once."""
     win, price = hour.pricing.clearing(np.log(bids), hour.log_price)
     cells = [_cell(rng, hour, bids, cell) for cell in np.ndindex(*bids.shape)]
     impressions, clicks, cost, conversions, revenue = (
         np.array(column).reshape(bids.shape) for column in zip(*cells, strict=True)
     )
-    return Outcome(impressions, clicks, cost, conversions, revenue, win, price)
+    return Outcome(
+        impressions,
+        clicks,
+        cost,
+        conversions,
+        revenue,
+        np.zeros_like(conversions),
+        win,
+        price,
+        np.ones((len(bids), 1), np.bool_),
+    )
 
 
 def _cell(

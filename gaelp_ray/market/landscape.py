@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,20 @@ HOURS = 168
 """Steps of one flight: 7 days x 24 hours."""
 
 HOURS_PER_DAY = 24
+DAYS = HOURS // HOURS_PER_DAY
+
+LOWEST_LOG_FATIGUE = -30.0
+"""A click-through rate does not fall further: nobody clicks any more."""
+
+
+@dataclass(frozen=True)
+class SafetyLimits:
+    """What is counted as a violation."""
+
+    max_bid: FloatArray  # (S,) per click
+    max_spend_share: float  # of the flight's spend, on one channel
+    min_delivery: float
+    max_pacing_error: float  # |spent share of the budget - passed share of the expected traffic|
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,10 @@ class Landscape:
     day_log_sd: float
     conversion_rate_drift: float
     order_value_shape: float
+    report_rate: float  # chance per hour that a conversion still waiting is reported; 1: no delay
+    fatigue_rate: float  # log of CTR lost when every auction of an average week has been won; 0: no fatigue
+    spend_cap: FloatArray  # share of the budget that a channel may spend; 1: no cap
+    safety: SafetyLimits
 
     @property
     def channels(self) -> int:
@@ -57,6 +76,12 @@ class Landscape:
     def value(self) -> FloatArray:
         """Calibrated revenue per click, (S,)."""
         return self.conversion_rate * self.order_value
+
+    def log_fatigue(self, impressions: FloatArray) -> FloatArray:
+        """Log of what so many won impressions have left of the click-through rate, (..., S): 0 without fatigue."""
+        left = impressions * (-self.fatigue_rate / (DAYS * self.volume))
+        tired: FloatArray = np.maximum(left, LOWEST_LOG_FATIGUE)
+        return tired
 
     @property
     def action_scale(self) -> float:
@@ -117,9 +142,9 @@ class Competition:
 
 
 def solve_landscape(
-    history: History, competition: Competition, first_price: bool, scalars: Mapping[str, float]
+    history: History, competition: Competition, first_price: bool, others: Mapping[str, Any]
 ) -> Landscape:
-    """The arrays of a market; `scalars` are the budget's and the departures' numbers under Landscape's names.
+    """The arrays of a market; `others` are its budget, departures and conditions under Landscape's names.
 
     The history is read as second prices whatever the market's rule is: `first_price` asks what the same competition
     would cost if winners paid their bids.
@@ -136,7 +161,7 @@ def solve_landscape(
         log_price=competition.log_price,
         pricing=Pricing(competition.shape, first_price),
         traffic=7.0 * week / week.sum(),
-        **scalars,
+        **others,
     )
 
 

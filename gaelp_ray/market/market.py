@@ -32,7 +32,9 @@ from gaelp_ray.market.blocks import (
     Positive,
     TablePrices,
 )
+from gaelp_ray.market.conditions import ConversionDelay, Fatigue, Safety, SpendCaps, changed, spend_caps
 from gaelp_ray.market.landscape import History, Landscape, solve_landscape
+from gaelp_ray.market.validation import Validation
 
 PRESETS = resources.files("gaelp_ray.market") / "presets"
 
@@ -52,6 +54,11 @@ class Market(Block):
     hour_of_week: HourOfWeek
     flight: Flight
     departures: Departures
+    conversion_delay: ConversionDelay | None = None
+    fatigue: Fatigue | None = None
+    spend_caps: SpendCaps | None = None
+    safety: Safety = Safety()
+    validation: Validation | None = None
 
     @model_validator(mode="after")
     def _every_number_has_a_source(self) -> Market:
@@ -73,6 +80,7 @@ class Market(Block):
         if (given is None or given.conversion_rate is None) and any(r.conversions is None for r in self.channels.rows):
             raise ValueError("channels without conversions need `outcomes.conversion_rate`")
         self.prices.competition(self.channels.rows)
+        spend_caps(self.spend_caps, self.channel_names)
         return self
 
     @cached_property
@@ -81,7 +89,18 @@ class Market(Block):
         blocks = (self.flight.model_dump(), self.departures.model_dump())
         scalars = {name: sourced["value"] for block in blocks for name, sourced in block.items()}
         competition = self.prices.competition(self.channels.rows)
-        return solve_landscape(self._history(), competition, self.auction == "first_price", scalars)
+        conditions = {
+            "report_rate": self.conversion_delay.report_rate if self.conversion_delay else 1.0,
+            "fatigue_rate": self.fatigue.rate if self.fatigue else 0.0,
+            "spend_cap": spend_caps(self.spend_caps, self.channel_names),
+            "safety": self.safety.limits(competition.bid),
+        }
+        return solve_landscape(self._history(), competition, self.auction == "first_price", scalars | conditions)
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Names of the S channels, in their order."""
+        return [row.name for row in self.channels.rows]
 
     def _history(self) -> History:
         rows = self.channels.rows
@@ -108,30 +127,36 @@ class Market(Block):
     @cached_property
     def hash(self) -> str:
         """SHA-256 over all numbers and sources: two markets with one hash are the same market."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        # How well a market was validated is no part of it.
+        return hashlib.sha256(json.dumps(self.model_dump(exclude={"validation"}), sort_keys=True).encode()).hexdigest()
 
     def variant(
         self,
         departures: Literal["realistic", "nominal"] = "realistic",
         heterogeneity: float | None = None,
         auction: Literal["second_price", "first_price"] | None = None,
+        conversion_delay: float | None = None,
+        fatigue_half_life: float | None = None,
     ) -> Market:
         """The same market made easier or harder.
 
         `nominal` switches off traffic noise and the drift of conversion rates; `heterogeneity` replaces
-        `conversion_rate_log_sd`; `auction` replaces the rule by which winners pay.
+        `conversion_rate_log_sd`; `auction` replaces the rule by which winners pay; `conversion_delay` (mean hours) and
+        `fatigue_half_life` (won share of a week's auctions) replace those conditions.
         """
         changes: dict[str, float] = {}
         if departures == "nominal":
             changes |= {"hour_log_sd": 0.0, "day_log_sd": 0.0, "conversion_rate_drift": 0.0}
         if heterogeneity is not None:
             changes["conversion_rate_log_sd"] = heterogeneity
-        if not changes and auction in (None, self.auction):
+        conditions = changed(conversion_delay, fatigue_half_life)
+        if not changes and not conditions and auction in (None, self.auction):
             return self
         sourced = {k: {"value": v, "source": "assumed", "note": "set by the trial"} for k, v in changes.items()}
         departed = _plain(self.departures) | sourced
         # Validated anew rather than copied: a copy would keep the cached landscape and hash.
-        return market_from(_plain(self) | {"departures": departed, "auction": auction or self.auction}, self.name)
+        varied = {"departures": departed, "auction": auction or self.auction} | conditions
+        return market_from(_plain(self) | varied, self.name)
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:

@@ -16,13 +16,17 @@ from gaelp_ray.records import FloatArray
 Observation = npt.NDArray[np.float32]
 
 PER_CHANNEL = (
-    "log_conversion_rate_ratio",  # log of posterior / calibrated conversion rate, exact Bayes weight
+    # log of posterior / calibrated conversion rate, exact Bayes weight; clicks count as far as their conversions would
+    # have been reported by now
+    "log_conversion_rate_ratio",
     "win_rate",  # chance of winning an auction at the last hour's bid (platforms report it as impression share)
     "log_price_ratio",  # log of the mean price below the bid in the last hour / calibrated CPC
     "log_clicks",  # log(1 + clicks so far)
-    "log_expected_clicks",  # log(1 + clicks that the calibrated volume and CTR led to expect at the same win rates)
+    # log(1 + clicks that the calibrated volume and CTR, with fatigue, led to expect at the same win rates)
+    "log_expected_clicks",
     "spend_share",  # cost so far / budget
     "recent_spend",  # moving average of hourly cost / (budget / 168), weight 0.1 on the last hour
+    "log_fatigue",  # log of what frequency has left of the click-through rate; 0 in a market without fatigue
 )
 GLOBAL = (
     "time_left",  # 1 at the start, 0 at the end

@@ -16,16 +16,16 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from gaelp_ray.market import Market, load_market, observation
-from gaelp_ray.market.auction import draw
+from gaelp_ray.market.auction import Hour, Outcome, draw
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FlightTotals, FloatArray
-from gaelp_ray.simulator.hidden import Hidden, draw_hidden
+from gaelp_ray.simulator.hidden import Hidden, draw_hidden, repeated
 from gaelp_ray.simulator.ledger import Ledger
-from gaelp_ray.simulator.oracle import hindsight_optimum
+from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 
 Action = npt.NDArray[np.float32]
-Reward = Literal["ROAS_optimized", "expected_ROAS"]
+Reward = Literal["ROAS_optimized", "expected_ROAS", "regret"]
 StepResult = tuple[Observation, FloatArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]
 
 
@@ -37,7 +37,12 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         market: name of a shipped market, path of a market file, or a Market.
         reward: `ROAS_optimized`: revenue of the hour / budget, so that the undiscounted sum is ROAS x delivery;
             `expected_ROAS`: the same with the luck of single orders averaged out (the simulator knows the true
-            rates), a lower-variance signal for training.
+            rates), a lower-variance signal for training; `regret`: minus what the hour's bids lose against the
+            hindsight optimum's, in expected surplus (revenue - lambda x cost; what is left at the end counts as cost).
+            The sum is expected revenue - the optimum's, but an hour's reward says at once whether its money was well
+            spent: lambda x budget left is a potential (Ng, Harada & Russell 1999), the optimum's surplus a baseline.
+        copies: the B flights are B / copies different ones, each flown `copies` times, block after block: what is
+            hidden is common to the copies, the luck of the auctions is not.
 
     Raises MarketError for an unknown market. The last step's info holds the sums of every flight, (B,) arrays
     under the names of FlightTotals.
@@ -46,9 +51,15 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012  # as gymnasium has it
 
     def __init__(
-        self, num_envs: int = 1, market: str | Market = "airfrance-search", reward: Reward = "ROAS_optimized"
+        self,
+        num_envs: int = 1,
+        market: str | Market = "airfrance-search",
+        reward: Reward = "ROAS_optimized",
+        copies: int = 1,
     ) -> None:
-        self.num_envs = num_envs
+        if num_envs % copies:
+            raise ValueError(f"{num_envs} flights cannot be {copies} copies of the same number of flights")
+        self.num_envs, self._copies = num_envs, copies
         self.market = load_market(market) if isinstance(market, str) else market
         self.landscape = self.market.landscape
         self.reward = reward
@@ -65,9 +76,11 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     ) -> tuple[Observation, dict[str, Any]]:
         """Start B new flights. With a seed, everything hidden and every draw that follows is determined by it."""
         super().reset(seed=seed)
-        self._hidden = draw_hidden(self.np_random, self.landscape, self.num_envs)
+        self._hidden = repeated(
+            draw_hidden(self.np_random, self.landscape, self.num_envs // self._copies), self._copies
+        )
         self._ledger = Ledger(self.landscape, self._hidden.budget)
-        self._oracle_revenue: FloatArray | None = None
+        self._optimum: Optimum | None = None
         return self._ledger.observe(), {}
 
     def step(self, actions: Action) -> StepResult:
@@ -79,11 +92,13 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         if self._ledger.hour == HOURS:
             obs, info = self.reset()
             return obs, np.zeros(self.num_envs), self._flags(False), self._flags(False), info
-        t = self._ledger.hour
-        outcome = draw(self.np_random, self._hidden.hour(t), self.landscape.bids(actions), self._ledger.budget_left)
-        earned = self._ledger.book(outcome, self._hidden.conversion_rate[t])
-        reward = earned if self.reward == "expected_ROAS" else outcome.revenue.sum(axis=1)
-        done = self._ledger.hour == HOURS
+        ledger, t = self._ledger, self._ledger.hour
+        hour = self._hidden.hour(t, ledger.log_fatigue, ledger.pending)
+        bids = self.landscape.bids(actions)
+        outcome = draw(self.np_random, hour, bids, ledger.purse)
+        earned = ledger.book(outcome, self._hidden.conversion_rate[t], bids)
+        done = ledger.hour == HOURS
+        reward = self._reward(outcome, earned, hour)
         info = self._final_info() if done else {}
         return (
             self._ledger.observe(), reward / self._hidden.budget, self._flags(done), self._flags(False), info
@@ -93,9 +108,25 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         """The flights' sums so far, with the hindsight optimum of the whole flight (solved once, on request)."""
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before totals()")
-        if self._oracle_revenue is None:
-            self._oracle_revenue = hindsight_optimum(self._hidden).revenue
-        return FlightTotals(steps=self._ledger.hour, oracle_revenue=self._oracle_revenue, **self._ledger.sums())
+        return FlightTotals(steps=self._ledger.hour, oracle_revenue=self._best().revenue, **self._ledger.sums())
+
+    def _best(self) -> Optimum:
+        """The hindsight optimum, solved once per flight and only on request."""
+        assert self._hidden is not None
+        if self._optimum is None:
+            self._optimum = hindsight_optimum(self._hidden)
+        return self._optimum
+
+    def _reward(self, outcome: Outcome, earned: FloatArray, hour: Hour) -> FloatArray:
+        """Of the hour just booked, (B,), in money."""
+        if self.reward == "ROAS_optimized":
+            revenue: FloatArray = outcome.revenue.sum(axis=1)
+            return revenue
+        if self.reward == "expected_ROAS":
+            return earned
+        multiplier = self._best().multiplier
+        left = self._ledger.budget_left if self._ledger.hour == HOURS else 0.0
+        return -regret(hour, outcome, multiplier) - multiplier * left
 
     def _flags(self, value: bool) -> npt.NDArray[np.bool_]:
         return np.full(self.num_envs, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaelp_ray.market.auction import Outcome
+from gaelp_ray.market.auction import IntArray, Outcome, Purse
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation, pack
 from gaelp_ray.records import FloatArray, zeros
@@ -32,22 +32,44 @@ class Ledger:
         self._cost, self._revenue, self._expected_clicks = (zeros(*shape) for _ in range(3))
         self._expected_revenue = zeros(len(budget))
         self._recent_spend = zeros(*shape)
+        self.log_fatigue = zeros(*shape)  # log of what the impressions so far have left of the click-through rate
+        self.pending: IntArray | int = 0  # conversions that happened and are not reported yet
+        self._unripe = zeros(*shape)  # clicks whose conversions, if any, would not have been reported yet
+        self._violations = {name: zeros(len(budget)) for name in ("bids_above_cap", "hours_off_pace")}
         self._win_rate, self._log_price_ratio = zeros(*shape), zeros(*shape)
+        self._uncapped = bool((landscape.spend_cap >= 1.0).all())
         self._prior_clicks = landscape.conversion_prior_clicks
         self._prior_conversions = self._prior_clicks * landscape.conversion_rate
         self._calibrated_clicks = landscape.volume * landscape.ctr
         # Share of the expected traffic that has passed before each hour, and at the end.
         self._traffic_passed = np.concatenate([[0.0], np.cumsum(landscape.traffic) / landscape.traffic.sum()])
 
-    def book(self, outcome: Outcome, conversion_rate: FloatArray) -> FloatArray:
-        """Add one hour; returns its expected revenue per flight, (B,): clicks x true rate x mean order value."""
+    @property
+    def purse(self) -> Purse:
+        """What may still be spent."""
+        if self._uncapped:
+            return Purse(self.budget_left)
+        return Purse(self.budget_left, np.maximum(self._market.spend_cap * self.budget[:, None] - self._cost, 0.0))
+
+    def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
+        """Add one hour; returns its expected revenue per flight, (B,): clicks x true rate x mean order value.
+
+        Expected revenue counts a click in the hour it happens, however late its conversion is reported.
+        """
         market = self._market
         self._impressions += outcome.impressions
         self._clicks += outcome.clicks
         self._cost += outcome.cost
         self._conversions += outcome.conversions
         self._revenue += outcome.revenue
-        self._expected_clicks += self._calibrated_clicks * (market.traffic[self.hour] * outcome.win_rate)
+        expected = self._calibrated_clicks * (market.traffic[self.hour] * outcome.win_rate)
+        if market.fatigue_rate:
+            expected *= np.exp(self.log_fatigue)
+            self.log_fatigue = market.log_fatigue(self._impressions)
+        self._expected_clicks += expected
+        if market.report_rate < 1.0:
+            self.pending = outcome.pending
+            self._unripe = (self._unripe + outcome.clicks) * (1.0 - market.report_rate)
         earned: FloatArray = (outcome.clicks * conversion_rate) @ market.order_value
         self._expected_revenue += earned
         self._recent_spend *= 1.0 - RECENT
@@ -56,14 +78,26 @@ class Ledger:
         left = self.budget * (1.0 - ROUNDING) - self._cost.sum(axis=1)
         self.budget_left = np.where(left > SMALL_CHANGE * self.budget, left, 0.0)
         self.hour += 1
+        self._count_violations(bids)
         return earned
+
+    def _count_violations(self, bids: FloatArray) -> None:
+        limits = self._market.safety
+        self._violations["bids_above_cap"] += (bids > limits.max_bid).sum(axis=1)
+        self._violations["hours_off_pace"] += np.abs(self._pacing_error()) > limits.max_pacing_error
+
+    def _pacing_error(self) -> FloatArray:
+        """Spent share of the budget - share of the expected traffic that has passed, (B,)."""
+        error: FloatArray = 1.0 - self.budget_left / self.budget - self._traffic_passed[self.hour]
+        return error
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""
         left = self.budget_left / self.budget
         flat = np.ones(len(self.budget))
         angle = 2.0 * np.pi * (self.hour % HOURS_PER_DAY) / HOURS_PER_DAY
-        posterior = (self._conversions + self._prior_conversions) / (self._clicks + self._prior_clicks)
+        ripe = self._clicks - self._unripe
+        posterior = (self._conversions + self._prior_conversions) / (ripe + self._prior_clicks)
         per_channel = {
             "log_conversion_rate_ratio": np.log(posterior / self._market.conversion_rate),
             "win_rate": self._win_rate,
@@ -72,11 +106,12 @@ class Ledger:
             "log_expected_clicks": np.log1p(self._expected_clicks),
             "spend_share": self._cost / self.budget[:, None],
             "recent_spend": self._recent_spend,
+            "log_fatigue": self.log_fatigue,
         }
         overall = {
             "time_left": flat * (1.0 - self.hour / HOURS),
             "budget_left": left,
-            "pacing_error": 1.0 - left - self._traffic_passed[self.hour],
+            "pacing_error": self._pacing_error(),
             "hour_sin": flat * np.sin(angle),
             "hour_cos": flat * np.cos(angle),
             "log_budget": np.log(self.budget / self._market.budget),
@@ -85,12 +120,16 @@ class Ledger:
 
     def sums(self) -> dict[str, FloatArray]:
         """Sums per flight, (B,) arrays under the names of FlightTotals (all but the oracle's)."""
+        limits, cost = self._market.safety, self._cost.sum(axis=1)
         return {
             "impressions": self._impressions.sum(axis=1),
             "clicks": self._clicks.sum(axis=1),
-            "cost": self._cost.sum(axis=1),
+            "cost": cost,
             "conversions": self._conversions.sum(axis=1),
             "revenue": self._revenue.sum(axis=1),
             "budget": self.budget.copy(),
             "expected_revenue": self._expected_revenue.copy(),
+            "shares_above_cap": (self._cost > limits.max_spend_share * cost[:, None]).sum(axis=1, dtype=np.float64),
+            "short_of_delivery": (cost < limits.min_delivery * self.budget).astype(np.float64),
+            **{name: counted.copy() for name, counted in self._violations.items()},
         }

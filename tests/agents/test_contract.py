@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from gaelp_ray.agents import Agent, agent_types, make_agent, reference_bidder
-from gaelp_ray.config import REFERENCES, GAELPExperimentConfig
+from gaelp_ray.agents.registry import missing_extra
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError
 from gaelp_ray.market import load_market
 from gaelp_ray.records import Rollout
+from gaelp_ray.sections import REFERENCES
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.training import fly
 
@@ -15,11 +17,22 @@ MARKET = load_market("airfrance-search")
 LAND = MARKET.landscape
 SEEDS = ([1, 1], [1, 2])
 
-CONFIGS = {name: GAELPExperimentConfig(agent_type=name, ppo={"hidden_size": 8}) for name in agent_types()} | {
+LEARNERS = ("PPO", "A2C", "SAC", "CEM")  # ends of their names
+SMALL = {"ppo": {"hidden_size": 8}, "sb3": {"hidden_size": 8, "gradient_steps": 4}}
+CONFIGS = {name: GAELPExperimentConfig(agent_type=name, **SMALL) for name in agent_types()} | {
     f"PPO on {reference}": GAELPExperimentConfig(agent_type="PPO", ppo={"reference": reference, "hidden_size": 8})
     for reference in REFERENCES
 }
-every_agent = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+
+
+def installed(name: str) -> pytest.MarkDecorator:
+    """Skips an agent whose extra is not installed, with the reason."""
+    return pytest.mark.skipif(missing_extra(name) is not None, reason=str(missing_extra(name)))
+
+
+every_agent = pytest.mark.parametrize(
+    "config", [pytest.param(c, id=name, marks=installed(c.agent_type)) for name, c in CONFIGS.items()]
+)
 
 
 def fresh(config: GAELPExperimentConfig) -> Agent:
@@ -138,7 +151,7 @@ def test_agent_leaves_its_observations_alone(config, observations):
     np.testing.assert_array_equal(observations, before)
 
 
-@pytest.mark.parametrize("name", [name for name in agent_types() if name != "PPO"])
+@pytest.mark.parametrize("name", [name for name in agent_types() if not name.endswith(LEARNERS)])
 def test_classical_bidder_learns_nothing(name):
     agent = fresh(CONFIGS[name])
     assert agent.update(flown(agent)) == {}

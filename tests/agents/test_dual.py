@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from gaelp_ray.agents import make_agent
+from gaelp_ray.agents.beliefs import Prices, Volumes
 from gaelp_ray.agents.dual import BayesDual
-from gaelp_ray.config import DualConfig, GAELPExperimentConfig
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import draw
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
 from gaelp_ray.market.observation import GLOBAL, PER_CHANNEL, View, pack
+from gaelp_ray.sections import DualConfig
 from gaelp_ray.simulator.hidden import Hidden, draw_hidden
 from gaelp_ray.simulator.ledger import Ledger
 from gaelp_ray.training import Stream, evaluate
@@ -28,6 +30,9 @@ CHANGED = {
     "traffic_use": 1.0,
     "forgetting": 0.05,
     "price_tracking": 0.0,
+    "drift_tracking": 1.0,
+    "traffic": "filter",
+    "traffic_noise": 3.0,
 }
 
 
@@ -43,8 +48,8 @@ class Seen:
         self.obs = [ledger.observe()]
         for t in range(hours):
             bids = land.bids(rng.uniform(-0.4, 0.0, (FLIGHTS, land.channels)).astype(np.float32))
-            outcome = draw(rng, self.hidden.hour(t), bids, ledger.budget_left)
-            ledger.book(outcome, self.hidden.conversion_rate[t])
+            outcome = draw(rng, self.hidden.hour(t, ledger.log_fatigue), bids, ledger.purse)
+            ledger.book(outcome, self.hidden.conversion_rate[t], bids)
             self.clicks += outcome.clicks
             self.conversions += outcome.conversions
             self.obs.append(ledger.observe())
@@ -55,7 +60,7 @@ def seen() -> Seen:
     return Seen(30)
 
 
-def log_bids(observations: list[np.ndarray], market=LAND, **constants: float) -> np.ndarray:
+def log_bids(observations: list[np.ndarray], market=LAND, **constants: float | str) -> np.ndarray:
     """Log bids (T, B, S) on observations seen one after the other."""
     bidder = BayesDual(DualConfig(**constants), market)
     bidder.begin(len(observations[0]), np.random.default_rng(0))
@@ -72,22 +77,22 @@ def at_hour(t: int, **features: float | np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
 def test_price_level_is_recovered_exactly_from_the_last_hour(first_price):
     land = replace(LAND, pricing=replace(LAND.pricing, first_price=first_price))
-    seen, bidder = Seen(30, land), BayesDual(DualConfig(price_tracking=1.0), land)
+    seen, prices = Seen(30, land), Prices(DualConfig(price_tracking=1.0), land)
     for t in range(1, len(seen.obs)):
-        recovered = bidder._price_level(View(seen.obs[t]), t)
+        recovered = prices._level(View(seen.obs[t]), t)
         np.testing.assert_allclose(recovered, seen.hidden.log_price[t - 1] - land.log_price, atol=1e-5)
 
 
 def test_price_level_is_weighted_by_its_tracking(seen):
-    whole, part = (BayesDual(DualConfig(price_tracking=weight), LAND) for weight in (1.0, 0.8))
+    whole, part = (Prices(DualConfig(price_tracking=weight), LAND) for weight in (1.0, 0.8))
     view = View(seen.obs[30])
-    np.testing.assert_allclose(part._price_level(view, 30), 0.8 * whole._price_level(view, 30))
+    np.testing.assert_allclose(part._level(view, 30), 0.8 * whole._level(view, 30))
 
 
 @pytest.mark.parametrize("t", [0, 30, 167])
 def test_price_level_is_forecast_to_decay_over_the_rest_of_the_flight(t):
     ahead = np.arange(1, HOURS - t + 1)
-    decay = BayesDual(DualConfig(), LAND)._decay[t]
+    decay = Prices(DualConfig(), LAND)._decay[t]
     assert decay == pytest.approx(np.mean(LAND.price_autocorrelation**ahead))
 
 
@@ -104,7 +109,8 @@ def test_values_come_from_the_exact_counts_of_clicks_and_conversions(seen):
 @pytest.mark.parametrize("name", DualConfig.model_fields)
 def test_every_constant_changes_the_bids(seen, name):
     assert CHANGED[name] != getattr(DualConfig(), name)
-    difference = log_bids(seen.obs, **{name: CHANGED[name]}) - log_bids(seen.obs)
+    others = {"traffic": "filter"} if name == "traffic_noise" else {}
+    difference = log_bids(seen.obs, **others | {name: CHANGED[name]}) - log_bids(seen.obs, **others)
     assert np.abs(difference).max() > 0.01
 
 
@@ -169,10 +175,9 @@ def test_busy_day_lowers_the_bids_of_its_rest_with_traffic_use_only():
 
 @pytest.mark.parametrize("use", [1.0, 0.5])
 def test_todays_surplus_by_hand(use):
-    bidder = BayesDual(DualConfig(traffic_use=use), LAND)
-    bidder.begin(1, np.random.default_rng(0))
-    bidder._todays_surplus(np.array([1400.0]), np.array([1400.0]), 48)
-    surplus = bidder._todays_surplus(np.array([2240.0]), np.array([1680.0]), 58)
+    volumes = Volumes(DualConfig(traffic_use=use), LAND, 1)
+    volumes._todays_surplus(np.array([1400.0]), np.array([1400.0]), 48)
+    surplus = volumes._todays_surplus(np.array([2240.0]), np.array([1680.0]), 58)
     # Since midnight 840 clicks where 280 were expected, each shrunk by 20; then against the flight's own ratio.
     busier = ((840 + 20) / (280 + 20)) / ((2240 + 20) / (1680 + 20))
     assert surplus[0] == pytest.approx(LAND.traffic[58:72].sum() * (busier**use - 1.0))

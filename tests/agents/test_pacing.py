@@ -5,9 +5,10 @@ import pytest
 
 from gaelp_ray.agents import make_agent
 from gaelp_ray.agents.pacing import ConstantBidder, PacedBidder
-from gaelp_ray.config import ConstantConfig, GAELPExperimentConfig, PIDConfig
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.market.observation import GLOBAL, PER_CHANNEL, pack
+from gaelp_ray.sections import ConstantConfig, PIDConfig
 from gaelp_ray.training import evaluate
 
 LAND = load_market("airfrance-search").landscape

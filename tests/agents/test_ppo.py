@@ -6,9 +6,10 @@ import pytest
 from gaelp_ray.agents import make_agent
 from gaelp_ray.agents.network import MLP
 from gaelp_ray.agents.ppo import PPO, Batch, generalised_advantages
-from gaelp_ray.config import GAELPExperimentConfig, PPOConfig
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.records import Rollout
+from gaelp_ray.sections import PPOConfig
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.training import fly
 

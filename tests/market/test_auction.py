@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaelp_ray.market.auction import Hour, Outcome, draw
+from gaelp_ray.market.auction import Hour, Outcome, Purse, draw
 from gaelp_ray.market.prices import Lognormal, Pricing
 
 PLENTY = 1e12
@@ -28,7 +28,7 @@ def an_hour(flights: int, volume: float = 40.0) -> Hour:
 
 def drawn(seed: int, flights: int, left: float, bid: float = 1.5, volume: float = 40.0) -> Outcome:
     rng = np.random.default_rng(seed)
-    return draw(rng, an_hour(flights, volume), np.full((flights, 2), bid), np.full(flights, left))
+    return draw(rng, an_hour(flights, volume), np.full((flights, 2), bid), Purse(np.full(flights, left)))
 
 
 def auction_by_auction(seed: int, flights: int, bid: float) -> dict[str, np.ndarray]:
@@ -143,7 +143,7 @@ def test_thinning_leaves_flights_with_enough_money_alone():
     flights = 20
     left = np.where(np.arange(flights) % 2, PLENTY, 1.0)
     bids = np.full((flights, 2), 1.5)
-    mixed = draw(np.random.default_rng(11), an_hour(flights), bids, left)
+    mixed = draw(np.random.default_rng(11), an_hour(flights), bids, Purse(left))
     whole = drawn(11, flights, PLENTY)
     for name in ("impressions", "clicks", "cost"):
         np.testing.assert_array_equal(getattr(mixed, name)[1::2], getattr(whole, name)[1::2])

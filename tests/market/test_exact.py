@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from gaelp_ray.market.auction import Hour, Outcome, draw
+from gaelp_ray.market.auction import Hour, Outcome, Purse, draw
 from gaelp_ray.market.exact import draw_every_auction
 from gaelp_ray.market.prices import Lognormal, Pricing, Table
 
@@ -49,7 +49,7 @@ def aggregated(state: Hour, seed: int) -> dict[str, np.ndarray]:
         },
     )
     bids = np.tile(BIDS, (REPLICATES, 1))
-    return replicated([draw(np.random.default_rng(seed), many, bids, np.full(REPLICATES, np.inf))])
+    return replicated([draw(np.random.default_rng(seed), many, bids, Purse(np.full(REPLICATES, np.inf)))])
 
 
 def singly(state: Hour, seed: int) -> dict[str, np.ndarray]:

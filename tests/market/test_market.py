@@ -66,7 +66,10 @@ def test_channel_means_are_ratios_of_the_sums():
 def test_provenance_names_every_number_or_block_of_numbers():
     where = dict(MARKET.provenance())
     single = {
-        f"{block}.{name}" for block in ("prices", "flight", "departures") for name in DATA[block] if name != "kind"
+        f"{block}.{name}"
+        for block in ("prices", "flight", "departures", "safety")
+        for name in DATA[block]
+        if name != "kind"
     }
     assert set(where) == single | {"channels", "hour_of_week", "period_days"}
     assert set(where.values()) <= {"assumed", *MARKET.sources}

@@ -13,6 +13,7 @@ from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.market import market_from
 from gaelp_ray.market.observation import View
+from gaelp_ray.records import PER_FLIGHT
 from gaelp_ray.simulator import AdCampaignEnv, AdCampaignVectorEnv
 
 MARKET = load_market("airfrance-search")
@@ -160,7 +161,7 @@ def test_last_info_is_the_totals_with_gymnasiums_masks():
     env = AdCampaignVectorEnv(3, MARKET)
     _, _, info = flown(env, 9, uniform_actions(9, 3))
     totals = env.totals()
-    names = {"impressions", "clicks", "cost", "conversions", "revenue", "budget", "expected_revenue"}
+    names = set(PER_FLIGHT) - {"oracle_revenue"}
     assert set(info) == names | {f"_{name}" for name in names}
     for name in names:
         np.testing.assert_array_equal(info[name], getattr(totals, name))

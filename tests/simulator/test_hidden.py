@@ -116,8 +116,41 @@ def test_same_generator_same_flights_and_another_seed_others():
 
 def test_an_hour_shows_the_truth_of_that_hour():
     hidden = hidden_of(LAND, seed=3, flights=4)
-    hour = hidden.hour(50)
+    hour = hidden.hour(50, np.zeros((1, 1)))
     np.testing.assert_array_equal(hour.volume, hidden.volume * hidden.traffic[50][:, None])
     np.testing.assert_array_equal(hour.log_price, hidden.log_price[50])
     np.testing.assert_array_equal(hour.conversion_rate, hidden.conversion_rate[50])
     np.testing.assert_array_equal(hour.order_value, LAND.order_value)
+
+
+def pooled_z(sample: np.ndarray) -> np.ndarray:
+    """z of the mean over flights and channels against 1, hour by hour; sample is (H, B, S)."""
+    flat = sample.reshape(len(sample), -1)
+    return (flat.mean(axis=1) - 1.0) / (flat.std(axis=1) / np.sqrt(flat.shape[1]))
+
+
+def test_drift_and_price_factors_have_mean_one_in_every_hour():
+    still = hidden_of(replace(LAND, conversion_rate_log_sd=0.0), seed=4, flights=3000)
+    for factor in (still.conversion_rate / LAND.conversion_rate, np.exp(still.log_price - LAND.log_price)):
+        assert np.abs(pooled_z(factor)).max() < 4.0
+
+
+def test_logs_of_drift_and_prices_have_the_stated_variance_in_every_hour():
+    still = hidden_of(replace(LAND, conversion_rate_log_sd=0.0), seed=5, flights=3000)
+    hours = np.arange(1, HOURS + 1)
+    drift = np.log(still.conversion_rate / LAND.conversion_rate).reshape(HOURS, -1).var(axis=1)
+    np.testing.assert_allclose(drift, hours * LAND.conversion_rate_drift**2, rtol=0.06)
+    price = (still.log_price - LAND.log_price).reshape(HOURS, -1).var(axis=1)
+    stated = LAND.price_log_sd**2 * (1.0 - LAND.price_autocorrelation ** (2.0 * hours))
+    np.testing.assert_allclose(price, stated, rtol=0.06)
+
+
+def test_an_hour_knows_what_flights_have_done_to_it():
+    tiring = replace(LAND, fatigue_rate=1.0, report_rate=0.25)
+    hidden = draw_hidden(np.random.default_rng(6), tiring, 2)
+    waiting = np.arange(14).reshape(2, 7)
+    log_fatigue = np.log(np.linspace(0.1, 1.0, 14)).reshape(2, 7)
+    hour = hidden.hour(50, log_fatigue, waiting)
+    np.testing.assert_allclose(hour.ctr, hidden.ctr * np.exp(log_fatigue))
+    np.testing.assert_array_equal(hour.pending, waiting)
+    assert (hour.report_rate, hidden.hour(HOURS - 1, log_fatigue, waiting).report_rate) == (0.25, 1.0)

@@ -20,7 +20,11 @@ def tiny(budget: float, first_price: bool = False) -> Hidden:
     """One flight of two hours in two channels, small enough to try everything."""
     return Hidden(
         landscape=replace(
-            LAND, order_value=np.array([10.0, 40.0]), pricing=replace(LAND.pricing, first_price=first_price)
+            LAND,
+            order_value=np.array([10.0, 40.0]),
+            volume=np.array([1000.0, 3000.0]),
+            pricing=replace(LAND.pricing, first_price=first_price),
+            spend_cap=np.ones(2),
         ),
         budget=np.array([budget]),
         ctr=np.array([[0.1, 0.02]]),
