@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from gaelp_ray.agents import Agent, make_agent
+from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, ModelError
-from gaelp_ray.market import Market
-from gaelp_ray.market.market import market_from
+from gaelp_ray.worlds import World, untrained, world_from
 
 FORMAT = 1
 ARRAYS, DESCRIPTION = "model.npz", "model.json"
@@ -34,10 +33,10 @@ class Model:
 
     agent: Agent
     config: GAELPExperimentConfig
-    market: Market
+    market: World
     about: Mapping[str, Any]  # metrics, origin and whatever else was saved with it
 
-    def require_market(self, market: Market) -> None:
+    def require_market(self, market: World) -> None:
         """Raises ModelError unless the agent was trained for exactly this market (same numbers, same sources)."""
         if market.hash != self.market.hash:
             raise ModelError(
@@ -70,8 +69,8 @@ def load_model(folder: Path) -> Model:
     arrays = _read_arrays(folder, description["sha256"])
     try:
         config = GAELPExperimentConfig(**description["config"])
-        market = market_from(description["market"], f"{folder / DESCRIPTION}: market")
-        agent = make_agent(config, market.landscape)
+        market = world_from(description["market"], f"{folder / DESCRIPTION}: market")
+        agent = untrained(market, config)
         agent.load_state_dict(arrays)
     except (ConfigError, MarketError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{folder}: the model does not fit its description ({error}). Fetch it again.") from None

@@ -32,6 +32,11 @@ class GAELPExperimentConfig(BaseModel):
     num_episodes: int = Field(
         100, ge=1, le=10**9, description="flights of the whole training, rounded up to full batches"
     )
+    env: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:Class of a gymnasium environment of your own, in the place of a market; null: the market",
+    )
     market: str = Field("airfrance-search", description="name of a shipped market, or path of a market file")
     departures: Literal["realistic", "nominal"] = Field(
         "realistic", description="nominal: no traffic noise and no drift of conversion rates"

@@ -5,6 +5,7 @@
     │   ├── ConfigError       a trial's configuration
     │   ├── MarketError       a market name or market file
     │   ├── TableError        a table of campaign results that cannot be calibrated from
+    │   ├── OwnEnvError       an environment of the user's own
     │   ├── SweepFileError    a sweep file: all of its problems at once
     │   ├── StorageError      a folder that cannot be written, exists already, or is not there
     │   └── ModelError        a model folder that is missing, damaged, or made for another market
@@ -42,6 +43,10 @@ class MarketError(InputError):
 
 class TableError(InputError):
     """A table of campaign results is wrong, or says too little to calibrate a market from."""
+
+
+class OwnEnvError(InputError):
+    """An environment of the user's own cannot be imported, or is not what a sweep can fly."""
 
 
 class SweepFileError(InputError):

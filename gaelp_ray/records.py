@@ -1,4 +1,4 @@
-"""What comes out: flights, their pooled metrics, trials, and the final selection.
+"""What comes out of flights: their sums, their pooled metrics, and what an agent learns from.
 
 Frozen records with no behaviour beyond arithmetic. Every metric of the project is defined here once, always as a
 ratio of pooled sums, never as a mean of ratios (a mean of ratios lets flights that spent nothing decide).
@@ -8,9 +8,8 @@ Start at EpisodeMetrics.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -236,73 +235,3 @@ class Evaluation:
         """The metrics with the interval, without the single flights."""
         interval = {"roas_low": self.roas_interval.low, "roas_high": self.roas_interval.high}
         return self.metrics.as_dict() | interval | {"confidence": self.confidence}
-
-
-class TrialStatus(str, Enum):
-    """How a trial ended."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"  # raised; the reason is in TrialResult.error
-    INTERRUPTED = "interrupted"  # the sweep was stopped before the trial was done
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """One trial as the search saw it: its configuration, how it ended, and what its validation flights gave."""
-
-    trial: str
-    status: TrialStatus
-    params: Mapping[str, Any]  # the sampled values only
-    config: Mapping[str, Any]  # the whole configuration
-    is_default: bool = False  # the control arm
-    metrics: Mapping[str, float] | None = None  # EpisodeMetrics.as_dict() of the validation flights
-    iterations: int = 0
-    env_steps: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    checkpoint: str | None = None
-    error: str | None = None
-
-    def score(self, metric: str) -> float:
-        """The search metric; NaN where the trial measured none."""
-        return float(self.metrics.get(metric, math.nan)) if self.metrics else math.nan
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One arm of the final stage. `trial` is None for the reference line, which no trial trained."""
-
-    label: str
-    role: str  # "candidate", "default" (the control arm) or "reference" (BayesDual with its default constants)
-    evaluation: Evaluation
-    trial: TrialResult | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """ROAS of the winner minus ROAS of another arm on the same flights, with its paired interval."""
-
-    difference: float
-    interval: Interval
-
-    @property
-    def verdict(self) -> str:
-        """ "above", "below", or "tie" where the interval holds 0."""
-        if 0.0 in self.interval:
-            return "tie"
-        return "above" if self.difference > 0 else "below"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Who won the final stage, and how sure that is."""
-
-    ranking: tuple[Candidate, ...]  # eligible arms first, each group by falling ROAS
-    ineligible: Mapping[str, str]  # label -> reason, for every arm that may not win
-    winner: Candidate | None
-    reason: str
-    versus_default: Comparison | None = None
-    versus_reference: Comparison | None = None

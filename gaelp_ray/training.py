@@ -13,11 +13,10 @@ from enum import IntEnum
 
 import numpy as np
 
-from gaelp_ray.agents import Agent, copies, make_agent
+from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.market import Market, load_market
 from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, Interval, Rollout
-from gaelp_ray.simulator import AdCampaignVectorEnv
+from gaelp_ray.worlds import Flights, World, fresh_flights, training_flights, untrained, world_of
 
 EVALUATION_BATCH = 256
 """Flights that are evaluated in one numpy batch; part of what a seed means, so never tuned to a machine."""
@@ -50,25 +49,13 @@ class Iteration:
         return self.totals.steps * len(self.totals)
 
 
-def market_of(config: GAELPExperimentConfig) -> Market:
-    """The market that a configuration trains in, departures and heterogeneity applied."""
-    return load_market(config.market).variant(
-        config.departures,
-        config.heterogeneity,
-        config.auction,
-        config.conversion_delay,
-        config.fatigue_half_life,
-    )
-
-
-def make_untrained(config: GAELPExperimentConfig) -> tuple[AdCampaignVectorEnv, Agent]:
+def make_untrained(config: GAELPExperimentConfig) -> tuple[Flights, Agent]:
     """The environment and the agent of a configuration."""
-    market = market_of(config)
-    env = AdCampaignVectorEnv(config.batch_size, market, config.reward_function, copies(config))
-    return env, make_agent(config, market.landscape)
+    world = world_of(config)
+    return training_flights(world, config), untrained(world, config)
 
 
-def train(env: AdCampaignVectorEnv, agent: Agent, config: GAELPExperimentConfig, done: int = 0) -> Iterator[Iteration]:
+def train(env: Flights, agent: Agent, config: GAELPExperimentConfig, done: int = 0) -> Iterator[Iteration]:
     """Train through all iterations of `config`, from the first one not yet done."""
     for number in range(done + 1, config.iterations + 1):
         env_seed, agent_seed = ([config.seed, stream, number] for stream in (Stream.TRAINING, Stream.EXPLORATION))
@@ -77,7 +64,7 @@ def train(env: AdCampaignVectorEnv, agent: Agent, config: GAELPExperimentConfig,
         yield Iteration(number, env.totals(), learning)
 
 
-def fly(env: AdCampaignVectorEnv, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]], progress: float) -> Rollout:
+def fly(env: Flights, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]], progress: float) -> Rollout:
     """One batch of flights with exploration; `seeds` are those of the environment and of the agent."""
     obs, _ = env.reset(seed=flight_seed(seeds[0]))
     agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
@@ -94,13 +81,13 @@ def fly(env: AdCampaignVectorEnv, agent: Agent, seeds: tuple[Sequence[int], Sequ
     return Rollout(np.stack(seen), np.stack(actions), np.stack(rewards), np.stack(dones), progress)
 
 
-def evaluate(agent: Agent, market: Market, episodes: int, seeds: Sequence[int], confidence: float = 0.95) -> Evaluation:
+def evaluate(agent: Agent, world: World, episodes: int, seeds: Sequence[int], confidence: float = 0.95) -> Evaluation:
     """Fly `episodes` fresh flights without exploration.
 
     `seeds` names the flights: the same ones bring every agent the same hidden markets (common random numbers), which
     is what makes paired comparisons sharp. Use a Stream as the second entry.
     """
-    parts = [fly_batch(agent, market, flights, [*seeds, n]) for n, flights in batches(episodes)]
+    parts = [fly_batch(agent, world, flights, [*seeds, n]) for n, flights in batches(episodes)]
     return summarise(FlightTotals.concatenate(parts), confidence)
 
 
@@ -112,9 +99,9 @@ def batches(episodes: int) -> list[tuple[int, int]]:
     return [(number, min(EVALUATION_BATCH, episodes - start)) for number, start in enumerate(starts)]
 
 
-def fly_batch(agent: Agent, market: Market, flights: int, seeds: Sequence[int]) -> FlightTotals:
+def fly_batch(agent: Agent, world: World, flights: int, seeds: Sequence[int]) -> FlightTotals:
     """One numpy batch of fresh flights without exploration, determined by `seeds`."""
-    env = AdCampaignVectorEnv(flights, market)
+    env = fresh_flights(world, flights)
     obs, _ = env.reset(seed=flight_seed(seeds))
     agent.begin(flights, np.random.default_rng(seeds))
     finished = False

@@ -6,18 +6,8 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from gaelp_ray.records import (
-    METRIC_NAMES,
-    RATIOS,
-    SAFETY,
-    Comparison,
-    EpisodeMetrics,
-    Evaluation,
-    FlightTotals,
-    Interval,
-    TrialResult,
-    TrialStatus,
-)
+from gaelp_ray.records import METRIC_NAMES, RATIOS, SAFETY, EpisodeMetrics, Evaluation, FlightTotals, Interval
+from gaelp_ray.results import Comparison, TrialResult, TrialStatus
 
 # A spends 100 at ROAS 3; B spends 10 at ROAS 10. Pooled: 400 / 110; the mean of ratios would be 6.5.
 TWO_FLIGHTS = FlightTotals(

@@ -21,10 +21,10 @@ from gaelp_ray.training import (
     fly,
     fly_batch,
     make_untrained,
-    market_of,
     summarise,
     train,
 )
+from gaelp_ray.worlds import market_of
 
 MARKET = load_market("airfrance-search")
 CONFIG = GAELPExperimentConfig(batch_size=4, num_episodes=12, seed=5, ppo={"hidden_size": 8})

@@ -124,7 +124,8 @@ def _bounds(name: str) -> tuple[float, float]:
     """What DualConfig allows, on the scale of the search."""
     limits = {type(m).__name__: m for m in DualConfig.model_fields[name].metadata}
     low = limits["Ge"].ge if "Ge" in limits else SMALLEST
-    return _scaled(name, low), _scaled(name, limits["Le"].le)
+    # A hair inside, since exp(log x) can lie above x.
+    return _scaled(name, low), _scaled(name, limits["Le"].le * (1.0 - 1e-12))
 
 
 SMALLEST = 0.01

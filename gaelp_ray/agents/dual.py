@@ -41,7 +41,7 @@ class BayesDual(FixedBidder):
 
     def insight(self) -> FloatArray:
         """log lambda against the first plan, and log of clicks / expected clicks of the flight and of today, (B, 3)."""
-        assert self._log_multiplier is not None
+        assert self._log_multiplier is not None and self._first_multiplier is not None
         shift = self._log_multiplier - self._first_multiplier
         return np.stack([shift, np.log(self._volumes.flight), np.log(self._volumes.today)], axis=1)
 
@@ -51,13 +51,14 @@ class BayesDual(FixedBidder):
         self._values = Values(self._config, self._market, flights)
         self._volumes = volumes(self._config, self._market, flights)
         self._log_multiplier: FloatArray | None = None
+        self._first_multiplier: FloatArray | None = None
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """Bid posterior value / lambda, lambda from the plan for the rest of the flight."""
         view = View(obs)
         t = HOURS - round(float(view.overall("time_left")[0]) * HOURS)
         outlook, now = self._outlook(view, t)
-        each = by_channel(outlook, self._plan(outlook, view), NEWTON_STEPS)
+        each = self._plan(outlook, view)
         shade = self._config.shade + self._config.pacing_shade * (1.0 - t / HOURS)
         worth = outlook.log_value - np.clip(each + shade, *LOG_MULTIPLIER_RANGE)
         return self._market.action(log_bids(self._market.pricing, worth, now))
@@ -76,16 +77,17 @@ class BayesDual(FixedBidder):
         )
         if self._log_multiplier is None:
             self._log_multiplier = spend_all(outlook, calibrated_multiplier(self._market, budget), steps=15)
-            self._first_multiplier = self._log_multiplier
         return outlook, now
 
     def _plan(self, outlook: Outlook, view: View) -> FloatArray:
-        """log lambda, (B,), that spends what is left; remembered as the next hour's first guess."""
+        """log lambda of each channel, (B, S), that spends what is left; the next hour's first guess is remembered."""
         assert self._log_multiplier is not None
         if self._market.fatigue_rate:
             outlook = declining(outlook, self._market, view.channel("log_fatigue"), self._log_multiplier)
         self._log_multiplier = spend_all(outlook, self._log_multiplier, NEWTON_STEPS)
-        return self._log_multiplier
+        if self._first_multiplier is None:
+            self._first_multiplier = self._log_multiplier
+        return by_channel(outlook, self._log_multiplier, NEWTON_STEPS)
 
     def _caps(self, view: View, budget: FloatArray) -> FloatArray | None:
         """What single channels may still spend, (B, S); None in a market without caps."""

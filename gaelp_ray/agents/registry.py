@@ -29,6 +29,22 @@ def make_agent(config: GAELPExperimentConfig, market: Landscape) -> Agent:
     return _MAKERS[config.agent_type](config, market)
 
 
+def make_policy(config: GAELPExperimentConfig, observed: int, actions: int) -> Agent:
+    """A learner of whole actions for an environment that is no market: no bidder knows it, so none is corrected.
+
+    Raises ConfigError for an agent that bids in markets only.
+    """
+    name = config.agent_type
+    section = _section_of(name)
+    if section not in ("ppo", "sb3"):
+        learners = ", ".join(n for n in agent_types() if _section_of(n) in ("ppo", "sb3"))
+        raise ConfigError([("agent_type", f"{name} bids in markets only. With an env of your own: {learners}")])
+    if getattr(config, section).reference != "none":
+        raise ConfigError([(f"{section}.reference", "bids in markets only: write `none` with an env of your own")])
+    policy = _make_network(config, observed, actions)
+    return Residual(None, policy, None, 1.0)
+
+
 def agent_types() -> list[str]:
     """Names that `agent_type` may have."""
     return sorted(_MAKERS)
@@ -54,20 +70,31 @@ def missing_extra(name: str) -> str | None:
 def _make_ppo(config: GAELPExperimentConfig, market: Landscape) -> Agent:
     ppo = config.ppo
     reference = _BIDDERS[ppo.reference](config, market) if ppo.reference != "none" else None
-    actions = 1 if ppo.correction == "multiplier" else market.channels
-    policy = PPO(config, observed=Residual.observed(market, reference), actions=actions)
+    actions = 1 if reference and ppo.correction == "multiplier" else market.channels
+    policy = _make_network(config, Residual.observed(market, reference), actions)
     return Residual(reference, policy, market, ppo.residual_scale)
 
 
-def _make_sb3(config: GAELPExperimentConfig, market: Landscape) -> Agent:
+def _make_network(config: GAELPExperimentConfig, observed: int, actions: int) -> Agent:
+    """A learner without a bidder: it sees `observed` numbers and acts in R^actions."""
+    if config.agent_type == "PPO":
+        return PPO(config, observed, actions)
     if missing := missing_extra(config.agent_type):
         raise InputError(f"agent_type: {missing}")
     from gaelp_ray.agents.sb3 import make_learner  # torch takes a second and 200 MB
 
+    return make_learner(config.agent_type.removeprefix("sb3:"), config, observed, actions)
+
+
+def _section_of(name: str) -> str:
+    """Section of the configuration that a learner reads."""
+    return name.partition(":")[0].lower()
+
+
+def _make_sb3(config: GAELPExperimentConfig, market: Landscape) -> Agent:
     sb3 = config.sb3
     reference = _BIDDERS[sb3.reference](config, market) if sb3.reference != "none" else None
-    observed = Residual.observed(market, reference)
-    policy = make_learner(config.agent_type.removeprefix("sb3:"), config, observed, market.channels)
+    policy = _make_network(config, Residual.observed(market, reference), market.channels)
     return Residual(reference, policy, market, sb3.residual_scale)
 
 

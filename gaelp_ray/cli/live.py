@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gaelp_ray.cli.tables import remarks
 from gaelp_ray.sweep.plan import SweepPlan
 
 ROWS = 24
@@ -36,7 +37,8 @@ class LiveSweep:
     """A SweepListener that draws; use it as a context manager around run_sweep."""
 
     def __init__(self, plan: SweepPlan, console: Console) -> None:
-        self._console = console
+        self._console, self._plan = console, plan
+        self._warned = False
         self._rows = {t.name: _Row(t.name, t.config.agent_type, t.config.iterations) for t in plan.trials}
         self._started = time.monotonic()
         self._stage = ("starting Ray", 0, 0)
@@ -54,6 +56,9 @@ class LiveSweep:
 
     def trial_changed(self, trial: str, state: str, result: Mapping[str, Any]) -> None:
         """Redraw; on a pipe, say what ended."""
+        if not self._warned:  # not before a trial runs: until then the sweep may be refused
+            remarks(self._plan, self._console)
+            self._warned = True
         row = self._rows[trial]
         row.state, row.changed = state, time.monotonic()
         if result.get("iterations"):

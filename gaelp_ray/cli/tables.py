@@ -12,8 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from gaelp_ray.market import Market
-from gaelp_ray.records import Evaluation, TrialStatus
+from gaelp_ray.records import Evaluation
+from gaelp_ray.results import TrialStatus
+from gaelp_ray.sweep.applicability import inapplicable
+from gaelp_ray.sweep.constraints import constraints_of, in_words
 from gaelp_ray.sweep.plan import SweepPlan
+from gaelp_ray.worlds import World
 
 if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` does without
     from gaelp_ray.sweep.pipeline import SweepResult
@@ -31,13 +35,10 @@ def plan_table(plan: SweepPlan, console: Console) -> None:
     spec = plan.spec
     trials = plan.trials
     steps = sum(t.env_steps for t in trials)
-    console.print(f"[bold]{spec.name}[/bold]: {spec.method} search, {len(trials)} trials, {steps:,} env-steps")
+    work = f"{steps:,} env-steps" if steps else "flights of your own environment"
+    console.print(f"[bold]{spec.name}[/bold]: {spec.method} search, {len(trials)} trials, {work}")
     console.print(f"metric {spec.metric.name} ({plan.goal}); market {plan.market.name}; storage {spec.storage}")
-    select = spec.select
-    console.print(
-        f"final stage: best {select.top_k} and the control arm on {select.episodes:,} fresh flights, "
-        f"delivery at least {select.min_delivery:.0%}"
-    )
+    console.print(_final_stage(plan))
     table = Table("trial", "agent", "iterations", "sampled parameters", box=None, header_style="bold")
     for trial in trials[:10]:
         table.add_row(
@@ -49,8 +50,26 @@ def plan_table(plan: SweepPlan, console: Console) -> None:
     console.print(table)
     if len(trials) > 10:
         console.print(f"… and {len(trials) - 10} more")
+    remarks(plan, console)
+
+
+def _final_stage(plan: SweepPlan) -> str:
+    select = plan.spec.select
+    control = " and the control arm" if select.include_default else ""
+    bounds = in_words(constraints_of(select.constraints))
+    return (
+        f"final stage: best {select.top_k}{control} on {select.episodes:,} fresh flights, "
+        f"delivery at least {select.min_delivery:.0%}{', ' if bounds else ''}{bounds}"
+    )
+
+
+def remarks(plan: SweepPlan, console: Console) -> None:
+    """What the file says in vain: keys that nobody reads, and parameters that the chosen agents do not."""
     if plan.unused:
-        console.print(f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}")
+        console.print(f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}", soft_wrap=True)
+    for found in inapplicable(plan):
+        style = "dim" if found.applies_to else "yellow"
+        console.print(found.text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def parameters(params: Mapping[str, Any]) -> str:
@@ -173,7 +192,7 @@ def _short(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def evaluation_table(evaluation: Evaluation, market: Market, console: Console) -> None:
+def evaluation_table(evaluation: Evaluation, market: World, console: Console) -> None:
     """Fresh flights of one model."""
     metrics, interval = evaluation.metrics, evaluation.roas_interval
     table = Table("metric", "value", box=None, header_style="bold")

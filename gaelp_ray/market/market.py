@@ -165,7 +165,7 @@ def _plain(model: BaseModel) -> dict[str, Any]:
 
 def _sources_in(node: Any, where: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, dict):
-        if "source" in node:
+        if isinstance(node.get("source"), str):  # a channel may have that name, too
             yield where, node["source"]
         for key, child in node.items():
             yield from _sources_in(child, f"{where}.{key}".lstrip("."))

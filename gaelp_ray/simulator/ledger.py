@@ -69,7 +69,9 @@ class Ledger:
         self._expected_clicks += expected
         if market.report_rate < 1.0:
             self.pending = outcome.pending
-            self._unripe = (self._unripe + outcome.clicks) * (1.0 - market.report_rate)
+            # In the last hour everything is reported.
+            waits = 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0
+            self._unripe = (self._unripe + outcome.clicks) * waits
         earned: FloatArray = (outcome.clicks * conversion_rate) @ market.order_value
         self._expected_revenue += earned
         self._recent_spend *= 1.0 - RECENT

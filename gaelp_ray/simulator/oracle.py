@@ -111,11 +111,12 @@ def regret(hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     """
     value = hour.conversion_rate * hour.order_value
     price = multiplier[:, None]
-    u = np.log(value / price) - hour.log_price
-    best = value * hour.pricing.shape.win(hour.pricing.best_bid(u))
-    best -= price * np.exp(hour.log_price) * hour.pricing.payment(u)
+    best_bid = hour.pricing.best_bid(np.log(value / price) - hour.log_price) + hour.log_price
+    win, paid = hour.pricing.clearing(best_bid, hour.log_price)
+    best = win * (value - price * paid)
     made = np.where(outcome.open, outcome.win_rate * (value - price * outcome.price), 0.0)
-    lost: FloatArray = (hour.volume * hour.ctr * (best - made)).sum(axis=1)
+    # Tabulated best bids of first-price auctions can lie a hair beside the best.
+    lost: FloatArray = (hour.volume * hour.ctr * np.maximum(best - made, 0.0)).sum(axis=1)
     return lost
 
 

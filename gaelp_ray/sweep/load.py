@@ -68,12 +68,20 @@ def unused_keys(document: Document) -> list[str]:
     return sorted(set(document.data) & LAUNCHER_KEYS)
 
 
+DROPPED_WHOLE = {"parameters": 2, "select": 3}
+"""How deep below a key of the top level the innermost thing lies that makes sense by itself; 1 for other keys."""
+
+
 def _drop(data: dict[str, Any], loc: KeyPath) -> None:
-    """Remove the innermost whole thing that holds a problem: a parameter, or a key of the top level."""
-    if loc and loc[0] == "parameters" and len(loc) > 1 and isinstance(data.get("parameters"), dict):
-        data["parameters"] = {k: v for k, v in data["parameters"].items() if k != loc[1]}
-    elif loc:
-        data.pop(str(loc[0]), None)
+    """Remove the innermost whole thing that holds a problem: a parameter, a constraint, or a key of the top level."""
+    path = loc[: DROPPED_WHOLE.get(str(loc[0]), 1)] if loc else ()
+    for key in path[:-1]:
+        if not isinstance(data.get(str(key)), dict):
+            return
+        data[str(key)] = dict(data[str(key)])  # the document keeps what it read
+        data = data[str(key)]
+    if path:
+        data.pop(str(path[-1]), None)
 
 
 def _problem(detail: Mapping[str, Any]) -> Problem:

@@ -11,8 +11,10 @@ from typing import Any
 
 from gaelp_ray.checkpoint import Model, load_model, save_model
 from gaelp_ray.errors import SweepInterrupted
-from gaelp_ray.records import Candidate, Selection, TrialResult, TrialStatus
+from gaelp_ray.market import Market
+from gaelp_ray.results import Candidate, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep import summary
+from gaelp_ray.sweep.constraints import constraints_of
 from gaelp_ray.sweep.listener import Silence, SweepListener
 from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
 from gaelp_ray.sweep.provenance import provenance
@@ -91,7 +93,8 @@ def run_sweep(
     cpu = sum(trial.cpu_seconds for trial in trials)
     timing = Timing(cpus, searched - started, selected - searched, cpu)
     _write_winner(plan, folder, selection)
-    board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal)
+    constraints = constraints_of(plan.spec.select.constraints)
+    board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal, constraints)
     with environment_set(variables):
         publication = _publish(plan, settings, folder, selection, board)
     folder.write_end(summary.selection_record(plan, selection, board, publication), board)
@@ -110,22 +113,23 @@ def _require_uninterrupted(trials: Sequence[TrialResult], folder: SweepFolder) -
 
 def _final_stage(plan: SweepPlan, trials: list[TrialResult], listener: SweepListener) -> Selection:
     """Re-fly the best trials, the control arm and the reference line on common fresh flights, and decide."""
-    spec = plan.spec
-    chosen = finalists(trials, spec.metric.name, plan.goal, spec.select.top_k)
+    spec, rules = plan.spec, plan.spec.select
+    constraints = constraints_of(rules.constraints)
+    chosen = finalists(trials, spec.metric.name, plan.goal, rules.top_k, constraints)
     if not chosen:
-        return select([], spec.select.min_delivery, spec.select.confidence)
+        return select([], rules.min_delivery, rules.confidence)
     market = plan.market
     arms = [Arm.from_checkpoint(trial.trial, Path(trial.checkpoint or ""), market) for trial in chosen]
-    arms.append(Arm.reference(REFERENCE, market))
-    flights = fly_arms(arms, spec.select.episodes, [spec.seed, Stream.SELECTION], listener)
-    evaluations = {
-        label: summarise(totals, spec.select.confidence, spec.select.min_delivery) for label, totals in flights.items()
-    }
+    if isinstance(market, Market):  # nobody knows how to bid in an environment of the user's own
+        arms.append(Arm.reference(REFERENCE, market))
+    flights = fly_arms(arms, rules.episodes, [spec.seed, Stream.SELECTION], listener)
+    evaluations = {label: summarise(totals, rules.confidence, rules.min_delivery) for label, totals in flights.items()}
     candidates = [
         Candidate(t.trial, "default" if t.is_default else "candidate", evaluations[t.trial], t) for t in chosen
     ]
-    candidates.append(Candidate(REFERENCE, "reference", evaluations[REFERENCE]))
-    return select(candidates, spec.select.min_delivery, spec.select.confidence)
+    if REFERENCE in evaluations:
+        candidates.append(Candidate(REFERENCE, "reference", evaluations[REFERENCE]))
+    return select(candidates, rules.min_delivery, rules.confidence, constraints)
 
 
 def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection) -> None:

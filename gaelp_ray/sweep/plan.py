@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from gaelp_ray.agents import agent_types
+from gaelp_ray.agents.registry import missing_extra
 from gaelp_ray.config import FIELD_NAMES, SECTIONS, GAELPExperimentConfig, nest
-from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
-from gaelp_ray.market import Market, load_market
+from gaelp_ray.errors import ConfigError, InputError, MarketError, did_you_mean
+from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.records import METRIC_NAMES
+from gaelp_ray.records import METRIC_NAMES, SAFETY
+from gaelp_ray.sweep.constraints import constraint_problems
 from gaelp_ray.sweep.document import Document, Problem, read_document
 from gaelp_ray.sweep.load import parse, unused_keys
 from gaelp_ray.sweep.space import configurations, levels
 from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec
-from gaelp_ray.training import market_of
+from gaelp_ray.worlds import World, untrained, world_of
 
-LOWER_IS_BETTER = frozenset({"cpa", "cpc"})
+LOWER_IS_BETTER = frozenset({"cpa", "cpc", *SAFETY}) | frozenset(
+    {"bids_above_cap", "shares_above_cap", "short_of_delivery", "hours_off_pace"}
+)
 EITHER_WAY = frozenset({"cost", "budget", "flights", "steps"})
 """Metrics that a sweep may take to either side; all others are returns, of which more is better."""
 
@@ -40,7 +44,9 @@ class TrialPlan:
 
     @property
     def env_steps(self) -> int:
-        """Simulated hours that the trial will train for."""
+        """Simulated hours that the trial will train for; 0 for an own environment, whose flights have any length."""
+        if self.config.env:
+            return 0
         return self.config.iterations * self.config.batch_size * HOURS
 
 
@@ -53,9 +59,9 @@ class SweepPlan:
     unused: tuple[str, ...] = ()
 
     @cached_property
-    def market(self) -> Market:
+    def market(self) -> World:
         """The market that every arm is judged in: that of the fixed trial fields."""
-        return market_of(GAELPExperimentConfig(**nest(self.spec.trial)))
+        return world_of(GAELPExperimentConfig(**nest(self.spec.trial)))
 
     def as_file(self) -> dict[str, Any]:
         """The sweep file as it runs, with every default written out."""
@@ -107,6 +113,7 @@ def _problems(spec: SweepSpec) -> Iterator[Problem]:
     yield from _trial_problems(spec)
     for name, parameter in spec.parameters.items():
         yield from _parameter_problems(name, parameter, spec)
+    yield from constraint_problems(spec.select.constraints, spec.select.min_delivery)
     if "://" in spec.storage:
         yield Problem(("storage",), f"{spec.storage!r}: only local folders for now, such as ./results")
 
@@ -129,6 +136,20 @@ def _trial_problems(spec: SweepSpec) -> Iterator[Problem]:
             yield Problem(("trial", key), f"unknown field. {did_you_mean(key, known)}")
         else:
             yield from _value_problems(("trial", key), {key: spec.trial[key]})
+    if spec.trial.get("env"):
+        yield from _env_problems(spec)
+
+
+def _env_problems(spec: SweepSpec) -> Iterator[Problem]:
+    """Whether an environment of one's own can be imported and flown by the agent that is fixed for all trials."""
+    try:
+        config = GAELPExperimentConfig(**nest(spec.trial))
+        untrained(world_of(config), config)
+    except ConfigError as error:
+        for field, text in error.problems:
+            yield Problem(("trial", field) if field in spec.trial else ("trial", "env"), f"{field}: {text}")
+    except InputError as error:
+        yield Problem(("trial", "env"), str(error))
 
 
 def _parameter_problems(name: str, parameter: ParameterSpec, spec: SweepSpec) -> Iterator[Problem]:
@@ -136,7 +157,7 @@ def _parameter_problems(name: str, parameter: ParameterSpec, spec: SweepSpec) ->
     if name not in FIELD_NAMES:
         yield Problem(here, f"unknown parameter. {did_you_mean(name, FIELD_NAMES)}")
         return
-    if name in ("market", "seed"):
+    if name in ("market", "env", "seed"):
         yield Problem(here, f"every trial of a sweep has the same {name}: put it under `trial`")
         return
     if spec.method == "grid":
@@ -163,6 +184,13 @@ def _extremes(parameter: ParameterSpec) -> Iterator[tuple[tuple[str | int, ...],
         yield ("max",), as_drawn(high)
 
 
+def _agent_problems(path: tuple[str | int, ...], name: str) -> Iterator[Problem]:
+    if name not in agent_types():
+        yield Problem(path, f"unknown agent {name!r}. {did_you_mean(name, agent_types())}")
+    elif missing := missing_extra(name):
+        yield Problem(path, missing)
+
+
 def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> Iterator[Problem]:
     """Whether a trial could be made with these values on top of the defaults."""
     (name,) = values
@@ -173,8 +201,8 @@ def _value_problems(path: tuple[str | int, ...], values: Mapping[str, Any]) -> I
             inner = field.removeprefix(name).lstrip(".")
             yield Problem((*path, *inner.split(".")) if inner else path, text)
         return
-    if "agent_type" in values and config.agent_type not in agent_types():
-        yield Problem(path, f"unknown agent {config.agent_type!r}. {did_you_mean(config.agent_type, agent_types())}")
+    if "agent_type" in values:
+        yield from _agent_problems(path, config.agent_type)
     if "market" in values:
         try:
             load_market(config.market)

@@ -13,13 +13,13 @@ from typing import Any
 
 import ray
 
-from gaelp_ray.agents import Agent, make_agent, reference_bidder
+from gaelp_ray.agents import Agent
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.market.market import Market, market_from
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.sweep.listener import SweepListener
 from gaelp_ray.training import batches, fly_batch
+from gaelp_ray.worlds import World, reference_for, untrained, world_from
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Arm:
     state: Mapping[str, Any] | None = None
 
     @classmethod
-    def from_checkpoint(cls, label: str, folder: Path, market: Market) -> Arm:
+    def from_checkpoint(cls, label: str, folder: Path, market: World) -> Arm:
         """The agent that a trial left behind."""
         model = load_model(folder)
         return cls(
@@ -45,15 +45,17 @@ class Arm:
         )
 
     @classmethod
-    def reference(cls, label: str, market: Market) -> Arm:
+    def reference(cls, label: str, market: World) -> Arm:
         """BayesDual with its default constants."""
         return cls(label, market.model_dump(mode="json"))
 
     def agent(self) -> Agent:
         """The agent, made anew."""
         if self.config is None:
-            return reference_bidder(market_from(self.market, self.label).landscape)
-        agent = make_agent(GAELPExperimentConfig(**self.config), market_from(self.beliefs, self.label).landscape)
+            reference = reference_for(world_from(self.market, self.label))
+            assert reference is not None
+            return reference
+        agent = untrained(world_from(self.beliefs, self.label), GAELPExperimentConfig(**self.config))
         agent.load_state_dict(self.state or {})
         return agent
 
@@ -81,4 +83,4 @@ def fly_arms(
 
 @ray.remote(num_cpus=1)
 def _fly(arm: Arm, flights: int, seeds: Sequence[int]) -> FlightTotals:
-    return fly_batch(arm.agent(), market_from(arm.market, arm.label), flights, seeds)
+    return fly_batch(arm.agent(), world_from(arm.market, arm.label), flights, seeds)

@@ -15,7 +15,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from gaelp_ray.records import TrialResult, TrialStatus
+from gaelp_ray.results import TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import SweepListener
 from gaelp_ray.sweep.plan import SweepPlan, TrialPlan
 from gaelp_ray.sweep.trial import GAELPTrial

@@ -1,67 +1,94 @@
 """Who wins the final stage, and how sure that is. Pure functions over our own records.
 
-Every arm has flown the same fresh flights. The winner has the best pooled ROAS among the arms that deliver the budget;
-it is compared with the control arm (the default configuration) and with the reference line (BayesDual with its default
-constants) by a paired bootstrap: flights are resampled once and both arms' ROAS recomputed on the same resample, so
-that what the flights have in common cancels.
+Every arm has flown the same fresh flights. The winner has the best pooled ROAS among the arms that deliver the budget
+and keep the sweep's constraints; it is compared with the control arm (the default configuration) and with the
+reference line (BayesDual with its default constants) by a paired bootstrap: flights are resampled once and both arms'
+ROAS recomputed on the same resample, so that what the flights have in common cancels.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from gaelp_ray.records import (
-    Candidate,
-    Comparison,
-    FlightTotals,
-    FloatArray,
-    Interval,
-    Selection,
-    TrialResult,
-    TrialStatus,
-)
+from gaelp_ray.records import FlightTotals, FloatArray, Interval
+from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult, TrialStatus
+from gaelp_ray.sweep.constraints import Constraint, in_words, violations
 from gaelp_ray.sweep.space import canonical
 
 RESAMPLES = 4000
 
 
-def finalists(results: Sequence[TrialResult], metric: str, goal: str, top_k: int) -> list[TrialResult]:
+def finalists(
+    results: Sequence[TrialResult], metric: str, goal: str, top_k: int, constraints: Sequence[Constraint] = ()
+) -> list[TrialResult]:
     """The trials that the final stage re-flies: the best top_k by search score, and the control arm.
 
-    Trials that failed, or whose score is not a finite number, never take part; a configuration counts once.
+    Trials whose validation flights keep the constraints come before those that break one. The latter only fill up what
+    is left of top_k: validation is noisy, and on more flights one of them may keep the bound. Trials that failed, or
+    whose score is not a finite number, never take part; a configuration counts once.
     """
     sign = -1.0 if goal == "maximize" else 1.0
     eligible = [r for r in results if r.status is TrialStatus.COMPLETED and math.isfinite(r.score(metric))]
-    ranked = sorted((r for r in eligible if not r.is_default), key=lambda r: sign * r.score(metric))
+    sampled = [r for r in eligible if not r.is_default]
+    ranked = sorted(sampled, key=lambda r: (bool(violations(r.metrics or {}, constraints)), sign * r.score(metric)))
     distinct = {canonical(dict(r.config)): r for r in reversed(ranked)}
     best = [r for r in ranked if distinct[canonical(dict(r.config))] is r][:top_k]
     return best + [r for r in eligible if r.is_default]
 
 
-def select(candidates: Iterable[Candidate], min_delivery: float, confidence: float) -> Selection:
-    """Rank the arms, name the winner, and compare it with the control arm and the reference line."""
+def select(
+    candidates: Iterable[Candidate], min_delivery: float, confidence: float, constraints: Sequence[Constraint] = ()
+) -> Selection:
+    """Rank the arms, name the winner, and compare it with the control arm and the reference line.
+
+    An arm that does not deliver, or breaks a constraint in its pooled metrics, may not win. Only the former is no
+    yardstick either: ROAS falls with the spending, so that arms compare where both deliver. An arm that breaks another
+    bound has delivered, and what the winner earns more or less than it is what keeping the bounds brings or costs; the
+    reason then says which ones it breaks.
+    """
     arms = sorted(candidates, key=lambda c: -_sortable(c.evaluation.metrics.roas))
-    ineligible = {c.label: reason for c in arms if (reason := _why_not(c, min_delivery))}
+    faults = _Faults.of(arms, min_delivery, constraints)
+    ineligible = {c.label: reason for c in arms if (reason := faults.reason(c))}
     ranking = tuple(sorted(arms, key=lambda c: c.label in ineligible and c.role != "reference"))
     winner = next((c for c in arms if c.label not in ineligible and c.role != "reference"), None)
     if winner is None:
         return Selection(ranking, ineligible, None, _nobody(arms, ineligible))
     default = next((c for c in arms if c.role == "default"), None)
     reference = next((c for c in arms if c.role == "reference"), None)
-    versus_default = _against(winner, default, ineligible, confidence)
-    versus_reference = _against(winner, reference, ineligible, confidence)
-    parts = [f"{winner.label} has the best ROAS among the arms that deliver the budget"]
+    versus_default = _against(winner, default, faults, confidence)
+    versus_reference = _against(winner, reference, faults, confidence)
+    bounds = f" and keep {in_words(constraints)}" if constraints else ""
+    parts = [f"{winner.label} has the best ROAS among the arms that deliver the budget{bounds}"]
     if winner is default:
         parts.append("it is the default configuration: the sweep found nothing better")
     elif default:
-        parts.append(_versus("the default configuration", default, versus_default, ineligible))
+        parts.append(_versus("the default configuration", default, versus_default, faults))
     if reference:
-        parts.append(_versus("BayesDual with its default constants", reference, versus_reference, ineligible))
-    reason = "; ".join(parts)
-    return Selection(ranking, ineligible, winner, reason, versus_default, versus_reference)
+        parts.append(_versus("BayesDual with its default constants", reference, versus_reference, faults))
+    return Selection(ranking, ineligible, winner, "; ".join(parts), versus_default, versus_reference)
+
+
+@dataclass(frozen=True)
+class _Faults:
+    """Why arms may not win, by label: those that did not deliver, and those that break constraints."""
+
+    undelivered: Mapping[str, str]
+    broken: Mapping[str, str]
+
+    @classmethod
+    def of(cls, arms: Sequence[Candidate], min_delivery: float, constraints: Sequence[Constraint]) -> _Faults:
+        """Every arm judged by its pooled flights."""
+        undelivered = {c.label: _undelivered(c, min_delivery) for c in arms}
+        broken = {c.label: " and ".join(violations(c.evaluation.metrics.as_dict(), constraints)) for c in arms}
+        return cls(undelivered, broken)
+
+    def reason(self, arm: Candidate) -> str:
+        """All faults of one arm; empty where it may win."""
+        return "; ".join(filter(None, (self.undelivered[arm.label], self.broken[arm.label])))
 
 
 def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
@@ -89,8 +116,8 @@ def _sortable(roas: float) -> float:
     return roas if math.isfinite(roas) else -math.inf
 
 
-def _why_not(arm: Candidate, min_delivery: float) -> str:
-    """Empty where an arm may win."""
+def _undelivered(arm: Candidate, min_delivery: float) -> str:
+    """Empty where an arm delivers."""
     metrics = arm.evaluation.metrics
     if not math.isfinite(metrics.roas):
         return "spent nothing, so that its ROAS is undefined"
@@ -99,24 +126,23 @@ def _why_not(arm: Candidate, min_delivery: float) -> str:
     return ""
 
 
-def _nobody(arms: Sequence[Candidate], ineligible: dict[str, str]) -> str:
-    reasons = [f"{c.label} {ineligible[c.label]}" for c in arms if c.label in ineligible]
-    return f"no eligible trial: {'; '.join(reasons) or 'none completed'}"
+def _nobody(arms: Sequence[Candidate], ineligible: Mapping[str, str]) -> str:
+    reasons = [f"{c.label} ({ineligible[c.label]})" for c in arms if c.role != "reference"]
+    return f"no eligible trial: {', '.join(reasons) or 'none completed'}"
 
 
-def _against(
-    winner: Candidate, other: Candidate | None, ineligible: Mapping[str, str], confidence: float
-) -> Comparison | None:
+def _against(winner: Candidate, other: Candidate | None, faults: _Faults, confidence: float) -> Comparison | None:
     """None where there is nothing to compare with: ROAS of an arm that did not deliver is no yardstick."""
-    if other is None or other is winner or other.label in ineligible:
+    if other is None or other is winner or faults.undelivered[other.label]:
         return None
     return compare(winner.evaluation.totals, other.evaluation.totals, confidence)
 
 
-def _versus(name: str, arm: Candidate, comparison: Comparison | None, ineligible: Mapping[str, str]) -> str:
+def _versus(name: str, arm: Candidate, comparison: Comparison | None, faults: _Faults) -> str:
     if comparison is None:
-        return f"{name} is no yardstick: it {ineligible[arm.label]}"
+        return f"{name} is no yardstick: it {faults.undelivered[arm.label]}"
     difference = f"{comparison.difference:+.3f} [{comparison.interval.low:+.3f}, {comparison.interval.high:+.3f}]"
+    broken = f", whose {faults.broken[arm.label]}" if faults.broken[arm.label] else ""
     if comparison.verdict == "tie":
-        return f"a tie with {name} ({difference})"
-    return f"{comparison.verdict} {name} ({difference})"
+        return f"a tie with {name} ({difference}){broken}"
+    return f"{comparison.verdict} {name} ({difference}){broken}"

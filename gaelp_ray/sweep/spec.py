@@ -128,13 +128,14 @@ class Resources(_Block):
 
 
 class SelectSpec(_Block):
-    """The final stage: who is re-flown, on how many fresh flights, and what a winner must deliver."""
+    """The final stage: who is re-flown, on how many fresh flights, what a winner must deliver, and bounds to keep."""
 
     top_k: int = Field(5, ge=1, le=1000)
     episodes: int = Field(2048, ge=16, le=10_000_000)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
     min_delivery: float = Field(MIN_DELIVERY, ge=0.0, le=1.0)
     include_default: bool = True
+    constraints: dict[str, Number] = {}  # max_cpa: 200; their names are checked where trials are planned
 
 
 class TrackingSpec(_Block):

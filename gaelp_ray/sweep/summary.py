@@ -9,19 +9,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gaelp_ray.records import Candidate, Comparison, Selection, TrialResult
+from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult
+from gaelp_ray.sweep.constraints import Constraint, violations
 from gaelp_ray.sweep.plan import SweepPlan
 from gaelp_ray.tracking.artifacts import Leaderboard, Publication
 
 
-def rows(selection: Selection, trials: Sequence[TrialResult], metric: str, goal: str) -> list[dict[str, Any]]:
-    """The leaderboard: the re-flown arms in their ranking, then the other trials by search score."""
+def rows(
+    selection: Selection, trials: Sequence[TrialResult], metric: str, goal: str, constraints: Sequence[Constraint] = ()
+) -> list[dict[str, Any]]:
+    """The leaderboard: the re-flown arms in their ranking, then the other trials by search score.
+
+    Of the latter, those whose validation flights broke a constraint say so: others were re-flown before them.
+    """
     flown = {c.label for c in selection.ranking}
     others = [t for t in trials if t.trial not in flown]
     sign = -1.0 if goal == "maximize" else 1.0
     others.sort(key=lambda t: sign * t.score(metric) if math.isfinite(t.score(metric)) else math.inf)
     board = [_row(c.label, c.trial, c, selection, metric) for c in selection.ranking]
-    board += [_row(t.trial, t, None, selection, metric) for t in others]
+    board += [_row(t.trial, t, None, selection, metric) | _passed_over(t, constraints) for t in others]
     return [{"rank": number, **row} for number, row in enumerate(board, 1)]
 
 
@@ -44,6 +50,11 @@ def _row(
         "params": dict(trial.params) if trial else {},
         "error": (trial.error or "") if trial else "",
     }
+
+
+def _passed_over(trial: TrialResult, constraints: Sequence[Constraint]) -> dict[str, str]:
+    broken = violations(trial.metrics, constraints) if trial.metrics else []
+    return {"ineligible": f"in validation, {' and '.join(broken)}"} if broken else {}
 
 
 def table(board: Sequence[Mapping[str, Any]]) -> Leaderboard:
@@ -71,6 +82,7 @@ def selection_record(
         "episodes": spec.select.episodes,
         "confidence": spec.select.confidence,
         "min_delivery": spec.select.min_delivery,
+        "constraints": dict(spec.select.constraints),
         "metric": spec.metric.name,
         "ineligible": dict(selection.ineligible),
         "leaderboard": list(board),

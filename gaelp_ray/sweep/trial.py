@@ -17,10 +17,10 @@ from ray.tune import Trainable
 
 from gaelp_ray.checkpoint import Model, load_model, save_model, write_json
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.market.market import market_from
 from gaelp_ray.records import EpisodeMetrics
 from gaelp_ray.tracking.runs import RunIdentity, RunLog
-from gaelp_ray.training import Iteration, Stream, evaluate, make_untrained, train
+from gaelp_ray.training import Iteration, Stream, evaluate, train
+from gaelp_ray.worlds import training_flights, untrained, world_from, world_of
 
 PROGRESS = "progress.json"
 
@@ -47,7 +47,9 @@ class GAELPTrial(Trainable):
         self._config = GAELPExperimentConfig(**self._plan["config"])
         self._log = RunLog.open(setup_wandb, self._identity(), self._config.to_dict())
         with self._log.closing_on_failure():
-            self._env, self._agent = make_untrained(self._config)
+            # The driver's folder of an own environment: a worker has another working directory.
+            self._world = world_of(self._config, self._sweep["market"].get("folder"))
+            self._env, self._agent = training_flights(self._world, self._config), untrained(self._world, self._config)
             self._training = train(self._env, self._agent, self._config)
 
     def _identity(self) -> RunIdentity:
@@ -85,8 +87,7 @@ class GAELPTrial(Trainable):
 
     def _validate(self) -> EpisodeMetrics:
         seeds = [self._sweep["seed"], Stream.VALIDATION]
-        market = market_from(self._sweep["market"], "sweep")
-        flights = evaluate(self._agent, market, VALIDATION_EPISODES, seeds)
+        flights = evaluate(self._agent, world_from(self._sweep["market"], "sweep"), VALIDATION_EPISODES, seeds)
         return flights.totals.pooled(self._sweep["min_delivery"])
 
     def _result(
@@ -105,7 +106,7 @@ class GAELPTrial(Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The agent, and how far its training is."""
         folder = Path(checkpoint_dir)
-        save_model(folder, Model(self._agent, self._config, self._env.market, {"trial": self._plan["name"]}))
+        save_model(folder, Model(self._agent, self._config, self._world, {"trial": self._plan["name"]}))
         progress = {
             "iterations": self.iteration,
             "env_steps": self._env_steps,

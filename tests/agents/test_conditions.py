@@ -1,4 +1,4 @@
-"""Classical bidders under delay, fatigue, caps and first prices: what they make of them, and never above the optimum."""
+"""Classical bidders under delay, fatigue, caps and first prices: what they make of it, never above the optimum."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ class Flown:
 @pytest.mark.parametrize("name", market_names())
 def test_nobody_earns_more_than_the_hindsight_optimum(name, condition):
     market = CONDITIONS[condition](load_market(name))
-    flights = 24 if "fatigue" in condition else 64
+    flights = 16 if "fatigue" in condition else 48
     dual = Flown(reference_bidder(market.landscape), market, flights)
     optimum = dual.totals().oracle_revenue
     optimality = {"BayesDual": dual.earned.sum() / optimum.sum()}

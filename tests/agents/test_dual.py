@@ -175,12 +175,16 @@ def test_busy_day_lowers_the_bids_of_its_rest_with_traffic_use_only():
 
 @pytest.mark.parametrize("use", [1.0, 0.5])
 def test_todays_surplus_by_hand(use):
-    volumes = Volumes(DualConfig(traffic_use=use), LAND, 1)
-    volumes._todays_surplus(np.array([1400.0]), np.array([1400.0]), 48)
-    surplus = volumes._todays_surplus(np.array([2240.0]), np.array([1680.0]), 58)
-    # Since midnight 840 clicks where 280 were expected, each shrunk by 20; then against the flight's own ratio.
+    # 7 channels: 1400 clicks as expected by midnight, then 840 where 280 were expected.
+    counts = {48: (200.0, 200.0), 58: (320.0, 240.0)}
+    flight = [at_hour(t, log_clicks=np.log1p(n), log_expected_clicks=np.log1p(m)) for t, (n, m) in counts.items()]
+    volumes = [Volumes(DualConfig(traffic_use=exponent), LAND, 1) for exponent in (use, 0.0)]
+    for t, obs in zip(counts, flight, strict=True):
+        with_use, without = (each.clicks_ahead(View(obs), t) for each in volumes)
+    # Both shrunk by 20 clicks; then against the flight's own ratio.
     busier = ((840 + 20) / (280 + 20)) / ((2240 + 20) / (1680 + 20))
-    assert surplus[0] == pytest.approx(LAND.traffic[58:72].sum() * (busier**use - 1.0))
+    surplus = LAND.traffic[58:72].sum() * (busier**use - 1.0)
+    np.testing.assert_allclose(with_use / without, 1.0 + surplus / LAND.traffic[58:].sum(), rtol=1e-5)
 
 
 def test_flight_that_is_almost_over_and_broke_still_bids_finite():

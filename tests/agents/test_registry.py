@@ -13,7 +13,8 @@ from gaelp_ray.agents.registry import missing_extra
 from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError
 from gaelp_ray.sections import REFERENCES, Sb3Config
-from gaelp_ray.training import Stream, fly_batch, make_untrained, market_of, train
+from gaelp_ray.training import Stream, fly_batch, make_untrained, train
+from gaelp_ray.worlds import market_of
 
 SMALL = {
     "num_episodes": 4,

@@ -25,8 +25,9 @@ PLENTY = Purse(np.array([1e12]))
 def an_hour(volume: float, report_rate: float, pending: np.ndarray | int = 0) -> Hour:
     """One flight with one channel, on which nearly everything is won, clicked and bought half of the time."""
     one = np.ones((1, 1))
+    pricing = Pricing(Lognormal(0.8))
     return Hour(
-        volume * one, 0.0 * one, Pricing(Lognormal(0.8)), 0.9 * one, 0.5 * one, np.array([10.0]), 2.0, pending, report_rate
+        volume * one, 0.0 * one, pricing, 0.9 * one, 0.5 * one, np.array([10.0]), 2.0, pending, report_rate
     )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 
 import pytest
 
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.cli.main import main
-from gaelp_ray.records import TrialStatus
+from gaelp_ray.results import TrialStatus
 from gaelp_ray.sweep.store import SweepFolder, load_best
 from gaelp_ray.tracking.offline import offline_runs
 from gaelp_ray.training import Stream, evaluate
@@ -56,14 +57,40 @@ def test_the_near_zero_bidder_has_the_best_roas_and_does_not_win(run):
     assert "below min_delivery" in record["ineligible"]["small-00"]
 
 
+def test_a_bidder_that_breaks_a_constraint_is_not_re_flown_first_and_does_not_win(run):
+    bounds = {"max_roas": 8.5, "min_cpa": 140}  # lower bids earn more, and buy conversions at 105 and at 132
+    rules = {**BIDDERS["select"], "min_delivery": 0.5, "top_k": 2, "constraints": bounds}
+    bids = {"constant.bid_multiplier": {"values": [0.35, 0.5, 0.7]}}
+    result = run(**BIDDERS | {"parameters": bids, "select": rules})
+    assert result.selection.winner is not None and result.selection.winner.label == "small-02"
+    record = result.folder.read_selection()
+    assert record["constraints"] == bounds
+    reason = record["ineligible"]["small-00"]
+    assert re.fullmatch(r"roas 11\.\d\d is above max_roas 8\.5 and cpa 10\d\.\d\d is below min_cpa 140", reason)
+    with (result.folder.path / "leaderboard.csv").open() as file:
+        board = {row["trial"]: row for row in csv.DictReader(file)}
+    assert board["small-00"]["ineligible"] == reason and board["small-02"]["ineligible"] == ""
+    assert float(board["small-00"]["roas"]) > float(board["small-02"]["roas"])
+    assert float(board["small-01"]["search_score"]) > float(board["small-02"]["search_score"])
+    assert board["small-01"]["role"] == "not re-flown"
+    assert board["small-01"]["ineligible"].startswith("in validation, roas ")
+
+
 def test_no_eligible_trial_is_said_and_nothing_is_published(sweep_file, tmp_path, capsys, monkeypatch):
-    path = sweep_file(parameters={"constant.bid_multiplier": {"values": [0.02]}}, **BIDDERS)
+    bound = {"select": {**BIDDERS["select"], "constraints": {"max_cpa": 0.01}}}
+    path = sweep_file(parameters={"constant.bid_multiplier": {"values": [0.02]}}, **BIDDERS | bound)
     monkeypatch.setattr("sys.argv", ["gaelp-ray", "sweep", str(path)])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
     printed = capsys.readouterr().out
-    assert "no winner: no eligible trial: small-00 delivers 0.00% of the budget, below min_delivery 90%" in printed
+    delivers, breaks = (
+        r"delivers 0\.0\d% of the budget, below min_delivery 90%",
+        r"cpa \d+\.\d\d is above max_cpa 0\.01",
+    )
+    assert re.search(rf"no winner: no eligible trial: small-00 \({delivers}; {breaks}\)\n", printed)
+    assert printed.count("batch_size does not apply to constant, which learns nothing\n") == 1
+    assert printed.index("batch_size does not") < printed.index("[1/1] small-00")
     folder = SweepFolder.open(tmp_path / "results", "small")
     assert folder.read_selection()["decision"] == "none" and not folder.best.exists()
     (select,) = [r for r in offline_runs(folder.wandb) if r.job_type == "select"]

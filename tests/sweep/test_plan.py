@@ -9,7 +9,7 @@ from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig
 from gaelp_ray.errors import SweepFileError
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import PRESETS
-from gaelp_ray.records import METRIC_NAMES
+from gaelp_ray.records import METRIC_NAMES, SAFETY
 from gaelp_ray.sweep.plan import EITHER_WAY, LOWER_IS_BETTER, SweepPlan, plan_sweep
 
 SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
@@ -138,7 +138,7 @@ def test_cost_per_acquisition_is_minimised_as_wandb_does(plan):
     assert plan(BASE + "metric: {name: cpa}\n").goal == "minimize"
 
 
-@pytest.mark.parametrize("name", ["market", "seed"])
+@pytest.mark.parametrize("name", ["market", "env", "seed"])
 def test_what_all_trials_share_cannot_be_swept(refusal, name):
     (problem,) = refusal(BASE + f"  {name}: {{values: [1, 2]}}\n")
     assert problem.startswith(f"5:3: parameters.{name}: every trial of a sweep has the same {name}: put it under `tr")
@@ -165,6 +165,15 @@ def test_what_all_trials_share_cannot_be_swept(refusal, name):
         ),
         ("trial: {market: nowhere.yaml}", "5:9: trial.market", "cannot read the market file nowhere.yaml"),
         ("metric: {name: raos, goal: maximize}", "5:10: metric.name", "unknown metric 'raos'. Did you mean 'roas'?"),
+        (
+            "select: {constraints: {max_cpaa: 200}}",
+            "5:24: select.constraints.max_cpaa",
+            "unknown metric 'cpaa'. Did you mean 'cpa'?",
+        ),
+        ("select:\n  constraints:\n    cpa: 200", "7:5: select.constraints.cpa", "write min_cpa or max_cpa"),
+        ("select: {constraints: {min_delivery: 0.5}}", "5:24: select.constraints.min_delivery", "select.min_delivery"),
+        ("select: {constraints: {max_roas: 3, min_roas: 4}}", "5:24: select.constraints.max_roas", "below min_roas 4"),
+        ("select: {constraints: {max_delivery: 0.5}}", "5:24: select.constraints.max_delivery", "min_delivery 0.9"),
         ("storage: s3://bucket/x", "5:1: storage", "'s3://bucket/x': only local folders for now, such as ./results"),
         ("  ppo.clip_range: {min: 0.1, max: 1.0}", "5:30: parameters.ppo.clip_range.max", "1.0 should be less than 1"),
         (
@@ -199,7 +208,7 @@ def test_continuous_parameter_in_a_grid_is_refused_with_the_remedy(refusal):
 
 def test_every_field_of_a_trial_but_the_shared_ones_may_be_swept(plan):
     defaults = GAELPExperimentConfig()
-    for name in set(FIELD_NAMES) - {"market", "seed"}:
+    for name in set(FIELD_NAMES) - {"market", "env", "seed"}:
         value = defaults
         for part in name.split("."):
             value = getattr(value, part)
@@ -213,6 +222,31 @@ def test_problems_of_format_and_of_meaning_are_reported_together(refusal):
         "  ppo.epochs: {values: [1, 99]}\nselect: {topk: 3}\nmetric: {name: roas}\ntrial: {agent_type: PP0}\n"
     )
     assert [problem.split(" ")[0] for problem in problems] == ["4:3:", "5:3:", "6:28:", "7:10:", "8:1:", "9:9:"]
+
+
+def test_every_problem_of_the_constraints_is_reported_at_once(refusal):
+    constraints = "{max_cpaa: 1, max_cpc: two, roas: 3, min_ctr: 0.2, max_ctr: 0.1}"
+    problems = refusal(BASE + f"select:\n  topk: 3\n  constraints: {constraints}\n")
+    assert [problem.split(" ")[1].rpartition(".")[2] for problem in problems] == [
+        "topk:",
+        "max_cpaa:",
+        "max_cpc:",
+        "roas:",
+        "max_ctr:",
+    ]
+
+
+def test_constraints_are_written_out_in_the_file_as_it_ran(plan):
+    before = plan(BASE + "select: {constraints: {max_cpa: 200, min_ctr: 0.01}}\n")
+    assert before.as_file()["select"]["constraints"] == {"max_cpa": 200, "min_ctr": 0.01}
+    assert plan(yaml.safe_dump(before.as_file())).spec == before.spec
+    assert plan(BASE).as_file()["select"]["constraints"] == {}
+
+
+@pytest.mark.parametrize("name", SAFETY)
+def test_violations_are_not_maximised(refusal, name):
+    (problem,) = refusal(f"{BASE}metric: {{name: {name}, goal: maximize}}\n")
+    assert "Write `goal: minimize`" in problem
 
 
 def test_a_field_written_in_two_ways_is_kept_in_either_order(plan):

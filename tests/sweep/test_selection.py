@@ -8,7 +8,9 @@ import pytest
 from gaelp_ray.agents import make_agent, reference_bidder
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
-from gaelp_ray.records import PER_FLIGHT, Candidate, FlightTotals, TrialResult, TrialStatus
+from gaelp_ray.records import PER_FLIGHT, FlightTotals
+from gaelp_ray.results import Candidate, TrialResult, TrialStatus
+from gaelp_ray.sweep.constraints import constraints_of
 from gaelp_ray.sweep.selection import compare, finalists, select
 from gaelp_ray.training import Stream, evaluate, summarise
 
@@ -117,8 +119,8 @@ def test_nobody_eligible_means_no_winner_and_every_reason():
     selection = select([arm("a", flown(9.0, delivery=0.1)), arm("b", flown(5.0, delivery=0.0))], 0.9, 0.95)
     assert selection.winner is None
     assert selection.reason.startswith("no eligible trial: ")
-    assert "a delivers 10.00% of the budget" in selection.reason
-    assert "b spent nothing" in selection.reason
+    assert "a (delivers 10.00% of the budget" in selection.reason
+    assert "b (spent nothing" in selection.reason
     assert selection.versus_default is selection.versus_reference is None
 
 
@@ -166,6 +168,13 @@ def test_winner_is_measured_against_the_reference_line_which_never_wins(roas, wo
     assert selection.winner.label == "a"
     assert words in selection.reason
     assert {c.label for c in selection.ranking} == {"a", "line"}
+
+
+def test_reference_line_is_not_among_the_reasons_why_nobody_won():
+    arms = [arm("a", flown(9.0, delivery=0.1)), arm("line", flown(5.0, delivery=0.1), "reference")]
+    selection = select(arms, 0.9, 0.95)
+    assert list(selection.ineligible) == ["a", "line"]
+    assert "a (delivers" in selection.reason and "line" not in selection.reason
 
 
 def test_reference_line_alone_is_no_winner():
@@ -226,3 +235,97 @@ def test_control_arm_that_spent_nothing_is_no_yardstick_either():
 def test_a_near_miss_is_not_rounded_away(delivery, bound, words):
     selection = select([arm("a", flown(5.0, delivery=delivery))], bound, 0.95)
     assert words in selection.ineligible["a"]
+
+
+# Flights of flown() have one conversion each, at a cost of 0.95 x budget: a CPA of about 95 at ROAS 1 and at ROAS 9.
+CPA = flown(5.0).pooled().cpa
+DEAR = flown(9.0, delivery=0.99)
+MAX_CPA = constraints_of({"max_cpa": round(CPA * 1.02, 2)})
+
+
+def test_arm_that_breaks_a_constraint_has_the_best_roas_and_does_not_win():
+    arms = [arm("dear", DEAR), arm("kept", flown(5.0)), arm("poor", flown(4.0))]
+    unbound, bound = select(arms, 0.9, 0.95), select(arms, 0.9, 0.95, MAX_CPA)
+    assert unbound.winner is arms[0]
+    assert bound.winner is arms[1]
+    said = f"cpa {DEAR.pooled().cpa:.2f} is above max_cpa {MAX_CPA[0].bound}"
+    assert bound.ineligible == {"dear": said}
+    assert [c.label for c in bound.ranking] == ["kept", "poor", "dear"]
+    assert bound.reason == (
+        f"kept has the best ROAS among the arms that deliver the budget and keep max_cpa {MAX_CPA[0].bound}"
+    )
+
+
+def test_all_reasons_of_an_arm_are_said_together():
+    constraints = constraints_of({"min_roas": 20.0, "max_ctr": 0.5})
+    selection = select([arm("a", flown(5.0, delivery=0.5))], 0.9, 0.95, constraints)
+    roas = flown(5.0, delivery=0.5).pooled().roas
+    assert selection.winner is None
+    assert selection.reason == (
+        "no eligible trial: a (delivers 50.00% of the budget, below min_delivery 90%; "
+        f"roas {roas:.2f} is below min_roas 20.0 and ctr 1.00 is above max_ctr 0.5)"
+    )
+
+
+def test_arm_whose_metric_was_not_measured_keeps_no_bound_on_it():
+    clickless = FlightTotals(**{**vars(flown(9.0)), "conversions": np.zeros(FLIGHTS)})
+    arms = [arm("clickless", clickless), arm("kept", flown(5.0))]
+    selection = select(arms, 0.9, 0.95, constraints_of({"max_cpa": 1e9}))
+    assert selection.winner is arms[1]
+    assert selection.ineligible == {"clickless": "cpa was not measured (max_cpa 1000000000.0)"}
+
+
+def test_control_arm_is_bound_like_any_other():
+    arms = [arm("d", DEAR, "default"), arm("a", flown(5.0))]
+    selection = select(arms, 0.9, 0.95, MAX_CPA)
+    assert selection.winner is arms[1]
+    assert list(selection.ineligible) == ["d"]
+    assert select(arms[:1], 0.9, 0.95, MAX_CPA).winner is None
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [("default", "the default configuration"), ("reference", "BayesDual with its default constants")]
+)
+def test_arm_that_breaks_a_bound_is_a_yardstick_and_what_it_breaks_is_said(role, name):
+    selection = select([arm("line", DEAR, role), arm("a", flown(5.0))], 0.9, 0.95, MAX_CPA)
+    assert selection.winner is not None and selection.winner.label == "a"
+    comparison = selection.versus_default if role == "default" else selection.versus_reference
+    assert comparison is not None and comparison.verdict == "below"
+    assert f"below {name} (-" in selection.reason
+    assert selection.reason.endswith(f"), whose {selection.ineligible['line']}")
+
+
+def test_arm_that_neither_delivers_nor_keeps_a_bound_is_no_yardstick():
+    idler = arm("line", flown(80.0, delivery=0.01), "default")
+    selection = select([idler, arm("a", flown(5.0))], 0.9, 0.95, constraints_of({"max_roas": 10.0}))
+    assert selection.versus_default is None
+    assert "no yardstick: it delivers 1.00% of the budget, below min_delivery 90%" in selection.reason
+    assert "above max_roas" in selection.ineligible["line"] and "above max_roas" not in selection.reason
+
+
+def priced(name: str, roas: float, cpa: float, **fields) -> TrialResult:
+    return trial(name, roas, metrics={"roas": roas, "cpa": cpa}, **fields)
+
+
+def test_trials_that_keep_the_constraints_are_finalists_before_better_ones_that_do_not():
+    results = [
+        priced("dear", 9.0, 300.0),
+        priced("b", 1.0, 100.0),
+        priced("a", 2.0, 100.0),
+        priced("nan", 8.0, math.nan),
+    ]
+    bound = constraints_of({"max_cpa": 200})
+    assert names(finalists(results, "roas", "maximize", 2)) == ["dear", "nan"]
+    assert names(finalists(results, "roas", "maximize", 2, bound)) == ["a", "b"]
+
+
+def test_best_of_those_that_break_a_constraint_fill_up_what_is_left():
+    results = [priced("c", 3.0, 300.0), priced("d", 4.0, 300.0), priced("a", 1.0, 100.0), priced("e", 2.0, 300.0)]
+    bound = constraints_of({"max_cpa": 200})
+    assert names(finalists(results, "roas", "maximize", 3, bound)) == ["a", "d", "c"]
+    assert names(finalists(results, "roas", "minimize", 3, bound)) == ["a", "e", "c"]
+
+
+def test_control_arm_is_final_whatever_it_breaks():
+    results = [priced("a", 1.0, 100.0), priced("default", 0.5, 300.0, is_default=True)]
+    assert names(finalists(results, "roas", "maximize", 1, constraints_of({"max_cpa": 200}))) == ["a", "default"]

@@ -129,6 +129,15 @@ def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, pl
         ("select: {top_k: 0}", "5:10: select.top_k", "0 should be greater than or equal to 1"),
         ("select: {confidence: 1.0}", "5:10: select.confidence", "1.0 should be less than 1"),
         ("select: {min_delivery: 9e-1}", "5:10: select.min_delivery", "'9e-1' is text, not a number: write 0.9"),
+        ("select: {constraints: 3}", "5:10: select.constraints", "3 should be a mapping of keys"),
+        ("select: {constraints: {max_cpa: two}}", "5:24: select.constraints.max_cpa", "'two' is text, not a number"),
+        ("select: {constraints: {max_cpa: 2e2}}", "5:24: select.constraints.max_cpa", "write 200.0 "),
+        ("select: {constraints: {max_cpa: .nan}}", "5:24: select.constraints.max_cpa", "nan is not a number"),
+        ("select: {constraints: {max_cpa: .inf}}", "5:24: select.constraints.max_cpa", "inf is not a number"),
+        ("select: {constraints: {max_cpa: true}}", "5:24: select.constraints.max_cpa", "True is not a number"),
+        ("select: {constraints: {max_cpa: [1]}}", "5:24: select.constraints.max_cpa", "[1] is not a number"),
+        ("select: {constraints: {max_cpa: null}}", "5:24: select.constraints.max_cpa", "None is not a number"),
+        ("select: {constraint: {max_cpa: 2}}", "5:10: select.constraint", "Did you mean 'constraints'?"),
         ("select:\n  episodes: 5", "6:3: select.episodes", "5 should be greater than or equal to 16"),
         ("resources: {cpu: 0}", "5:13: resources.cpu", "0 should be greater than 0"),
         ("resources: {memory: -1}", "5:13: resources.memory", "-1 should be greater than 0"),
@@ -187,6 +196,14 @@ def test_what_remains_without_the_problems_can_be_checked_further(write):
     assert list(spec.parameters) == ["learning_rate"]
 
 
+def test_what_remains_of_select_has_its_constraints_without_the_wrong_ones(write):
+    path = write(BASE + "select: {topk: 3, top_k: 0, episodes: 64, constraints: {max_cpa: two, min_ctr: 0.1}}\n")
+    spec, problems = parse(read_document(path))
+    assert len(problems) == 3
+    assert spec is not None
+    assert (spec.select.episodes, spec.select.top_k, spec.select.constraints) == (64, 5, {"min_ctr": 0.1})
+
+
 def test_keys_of_wandbs_launcher_are_accepted_and_reported_as_unused(write):
     assert {"program", "command", "controller", "job"} < LAUNCHER_KEYS
     plain = load_sweep(write(BASE))
@@ -209,6 +226,7 @@ def test_defaults_of_our_own_keys(write):
     assert (spec.metric.name, spec.metric.goal) == ("delivered_roas", "maximize")
     assert (spec.seed, spec.storage, spec.max_concurrent, spec.tracking.mode) == (0, "./results", None, "auto")
     assert (spec.select.top_k, spec.select.min_delivery, spec.select.include_default) == (5, 0.9, True)
+    assert spec.select.constraints == {}
 
 
 @pytest.mark.parametrize(

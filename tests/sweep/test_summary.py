@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from gaelp_ray.checkpoint import plain
-from gaelp_ray.records import PER_FLIGHT, Candidate, FlightTotals, TrialResult, TrialStatus
+from gaelp_ray.records import PER_FLIGHT, FlightTotals
+from gaelp_ray.results import Candidate, TrialResult, TrialStatus
 from gaelp_ray.sweep import summary
+from gaelp_ray.sweep.constraints import constraints_of
 from gaelp_ray.sweep.plan import plan_sweep
 from gaelp_ray.sweep.selection import select
 from gaelp_ray.tracking.artifacts import Publication
@@ -107,6 +109,14 @@ def test_row_of_a_trial_that_was_not_flown_has_no_roas():
     assert (row["role"], row["roas"], row["search_score"], row["error"]) == ("not re-flown", None, 2.0, "")
 
 
+def test_row_of_a_trial_that_was_passed_over_says_what_it_broke_in_validation():
+    bound = constraints_of({"min_delivered_roas": 1.5})
+    said = {row["trial"]: row["ineligible"] for row in summary.rows(WON, TRIALS, "delivered_roas", "maximize", bound)}
+    assert said["trip-02"] == "in validation, delivered_roas 1.00 is below min_delivered_roas 1.5"
+    assert said["trip-03"] == said["trip-04"] == ""
+    assert said["trip-01"] == WON.ineligible["trip-01"]
+
+
 def test_row_of_a_failed_trial_has_its_reason():
     row = board()[-1]
     assert (row["trial"], row["status"], row["error"]) == ("trip-04", "failed", "ValueError: diverged")
@@ -132,6 +142,7 @@ def test_selection_record_is_strict_json_with_the_decision(plan):
     assert read["versus_default"]["low"] < read["versus_default"]["difference"] < read["versus_default"]["high"]
     assert list(read["ineligible"]) == ["trip-01"]
     assert (read["episodes"], read["confidence"], read["min_delivery"]) == (2048, 0.95, 0.9)
+    assert read["constraints"] == {}
     assert (read["metric"], len(read["leaderboard"])) == ("delivered_roas", 7)
     assert read["artifact"] == {"name": "trip-best", "mode": "offline", "error": None}
 

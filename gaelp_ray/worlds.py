@@ -1,0 +1,96 @@
+"""What a trial flies in: a calibrated market in the simulator, or an environment of the user's own.
+
+Everything above this room takes a World and need not know which; the few differences are the functions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from pydantic import ValidationError
+
+from gaelp_ray.agents import Action, Agent, copies, make_agent, make_policy, reference_bidder
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.errors import MarketError
+from gaelp_ray.market import Market, load_market
+from gaelp_ray.market.market import market_from
+from gaelp_ray.market.observation import Observation
+from gaelp_ray.records import FlightTotals
+from gaelp_ray.simulator import AdCampaignVectorEnv
+from gaelp_ray.simulator.campaign import StepResult
+from gaelp_ray.simulator.own import OwnEnv
+
+World: TypeAlias = Market | OwnEnv
+
+
+class Flights(Protocol):
+    """A batch of parallel flights, all of which end before they are started anew."""
+
+    num_envs: int
+
+    def reset(self, *, seed: int | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Start all flights."""
+
+    def step(self, actions: Action) -> StepResult:
+        """One hour of all flights."""
+
+    def totals(self) -> FlightTotals:
+        """The flights' sums."""
+
+
+def world_of(config: GAELPExperimentConfig, folder: str | None = None) -> World:
+    """Where a configuration trains; `folder` holds the module of an own environment (default: the working directory).
+
+    Raises MarketError.
+    """
+    if config.env is not None:
+        return OwnEnv(env=config.env, folder=folder if folder is not None else str(Path.cwd()))
+    return market_of(config)
+
+
+def market_of(config: GAELPExperimentConfig) -> Market:
+    """The market that a configuration trains in, departures, heterogeneity and conditions applied."""
+    return load_market(config.market).variant(
+        config.departures,
+        config.heterogeneity,
+        config.auction,
+        config.conversion_delay,
+        config.fatigue_half_life,
+    )
+
+
+def world_from(data: Any, where: str) -> World:
+    """A World from plain values, its model_dump(). Raises MarketError naming `where`."""
+    if isinstance(data, Mapping) and "env" in data:
+        try:
+            return OwnEnv.model_validate(data)
+        except ValidationError as error:
+            raise MarketError(f"{where}: {error.errors()[0]['msg']}") from None
+    return market_from(data, where)
+
+
+def fresh_flights(world: World, number: int) -> Flights:
+    """A batch of flights to be judged by."""
+    return AdCampaignVectorEnv(number, world) if isinstance(world, Market) else world.flights(number)
+
+
+def training_flights(world: World, config: GAELPExperimentConfig) -> Flights:
+    """A batch of flights to learn from: the reward and the copies that the configuration asks for."""
+    if isinstance(world, Market):
+        return AdCampaignVectorEnv(config.batch_size, world, config.reward_function, copies(config))
+    return world.flights(config.batch_size)
+
+
+def untrained(world: World, config: GAELPExperimentConfig) -> Agent:
+    """The agent of a configuration. Raises ConfigError for one that cannot fly there."""
+    if isinstance(world, Market):
+        return make_agent(config, world.landscape)
+    one = world.flights(1)
+    return make_policy(config, one.observed, one.actions)
+
+
+def reference_for(world: World) -> Agent | None:
+    """The reference line of a leaderboard; an own environment has none."""
+    return reference_bidder(world.landscape) if isinstance(world, Market) else None
