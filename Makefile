@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SB3 := .venv/.sb3
 
-.PHONY: sweep test check bench sb3 clean
+.PHONY: sweep test check bench quality sb3 clean
 
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
@@ -22,6 +22,9 @@ check: $(STAMP)  ## style, types, and who may import whom
 bench: $(STAMP)  ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/learners.py
+
+quality: $(STAMP)  ## how good the bidders are, paired on common flights: about 45 minutes
+	$(BIN)/python benchmarks/quality.py
 
 sb3: $(SB3)  ## the extra sb3: torch and stable-baselines3, for agents sb3:PPO, sb3:A2C, sb3:SAC and for bench
 

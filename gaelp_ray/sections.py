@@ -116,6 +116,9 @@ class PPOConfig(Section):
     entropy_coef: float = Field(0.0, ge=0.0, le=1.0, description="weight of the entropy bonus")
     hidden_size: int = Field(64, ge=4, le=1024, description="units in each of the two tanh layers")
     max_grad_norm: float = Field(0.5, gt=0.0, description="clip of the gradient's global norm")
+    averaging: float = Field(
+        0.0, ge=0.0, lt=1.0, description="weight of the past in the average of policies that is deployed; 0: the last"
+    )
 
 
 class CEMConfig(Section):

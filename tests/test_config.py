@@ -65,6 +65,13 @@ def test_to_dict_makes_the_same_configuration_again():
         ({"fatigue_half_life": 101.0}, "fatigue_half_life", "101.0"),
         ({"auction": "third_price"}, "auction", "'third_price'"),
         ({"reward_function": "CTR"}, "reward_function", "'CTR'"),
+        ({"cem": {"population": 3}}, "cem.population", "3"),
+        ({"cem": {"elite_share": 0.0}}, "cem.elite_share", "0.0"),
+        ({"cem": {"smoothing": 1.0}}, "cem.smoothing", "1.0"),
+        ({"ppo": {"correction": "bids"}}, "ppo.correction", "'bids'"),
+        ({"dual": {"traffic": "kalman"}}, "dual.traffic", "'kalman'"),
+        ({"dual": {"drift_tracking": -1.0}}, "dual.drift_tracking", "-1.0"),
+        ({"dual": {"traffic_noise": 0.0}}, "dual.traffic_noise", "0.0"),
         ({"ppo": {"gamma": 1.1}}, "ppo.gamma", "1.1"),
         ({"ppo": {"reference": "Oracle"}}, "ppo.reference", "'Oracle'"),
         ({"dual": {"prior_strength": 0.0}}, "dual.prior_strength", "0.0"),
@@ -77,6 +84,35 @@ def test_wrong_value_is_refused_with_field_and_value(values, field, shown):
     with pytest.raises(ConfigError) as refused:
         GAELPExperimentConfig(**values)
     assert str(refused.value).startswith(f"{field}: {shown} ")
+
+
+@pytest.mark.parametrize(
+    ("given", "batch", "population"),
+    [({"batch_size": 40}, 40, 16), ({"cem": {"population": 64}}, 32, 64), ({"batch_size": 8}, 8, 16)],
+)
+def test_candidates_that_cannot_share_a_batch_are_refused_in_one_line(given, batch, population):
+    with pytest.raises(ConfigError) as refused:
+        GAELPExperimentConfig(agent_type="CEM", **given)
+    line = (
+        f"batch_size: {batch} is no multiple of cem.population {population}: "
+        "every candidate flies the same number of flights"
+    )
+    assert str(refused.value) == line
+    assert [field for field, _ in refused.value.problems] == ["batch_size"]
+
+
+def test_candidates_that_share_a_batch_are_accepted():
+    shared = GAELPExperimentConfig(agent_type="CEM", batch_size=48)
+    assert shared.batch_size == 3 * shared.cem.population
+    assert shared.replace({"cem.population": 48}).cem.population == 48
+    with pytest.raises(ConfigError, match=r"no multiple of cem\.population 32"):
+        shared.replace({"cem.population": 32})
+
+
+def test_batches_of_other_agents_do_not_know_the_population():
+    assert GAELPExperimentConfig(agent_type="PPO", batch_size=40, cem={"population": 64}).batch_size == 40
+    with pytest.raises(ConfigError, match="no multiple"):
+        GAELPExperimentConfig(batch_size=40).replace({"agent_type": "CEM"})
 
 
 def test_conditions_are_the_markets_own_unless_given():

@@ -6,6 +6,7 @@ value has to be bootstrapped at its end. Start at PPO.update.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,8 @@ class PPO:
         parameters = [*self.policy.parameters, *self.value.parameters, self.log_std]
         self.adam = Adam(parameters, config.ppo.max_grad_norm)
         self._parameters = parameters
+        # What is deployed: a moving average of the policy's parameters over the updates, if there is any averaging.
+        self.deployed = self.policy if not config.ppo.averaging else copy.deepcopy(self.policy)
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """New flights: drop what was remembered of the last ones."""
@@ -56,10 +59,11 @@ class PPO:
         self._actions: list[F32] = []
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
-        """The policy's mean, or with `explore` a sample of it, which is remembered for the update."""
-        mean: F32 = self.policy(self.normaliser(obs)).astype(np.float32)
+        """The deployed policy's mean, or with `explore` a sample of the learning one's, remembered for the update."""
+        seen = self.normaliser(obs)
         if not explore:
-            return mean
+            return self.deployed(seen).astype(np.float32)
+        mean: F32 = self.policy(seen).astype(np.float32)
         noise = self._rng.standard_normal(mean.shape, dtype=np.float32)
         action: F32 = (mean + np.exp(self.log_std) * noise).astype(np.float32)
         self._obs.append(obs)
@@ -89,8 +93,15 @@ class PPO:
         if not all(np.isfinite(parameter).all() for parameter in self._parameters):
             raise TrainingError("the policy diverged to numbers that are not finite: lower learning_rate")
         self.normaliser.update(raw)
+        self._average()
         self._obs, self._actions = [], []
         return diagnostics
+
+    def _average(self) -> None:
+        keep = self._ppo.averaging
+        if keep:
+            for old, new in zip(self.deployed.parameters, self.policy.parameters, strict=True):
+                old[...] = keep * old + (1.0 - keep) * new
 
     def _batch(self, raw: Observation, rollout: Rollout) -> Batch:
         steps, flights = rollout.rewards.shape
@@ -150,6 +161,8 @@ class PPO:
             self.normaliser.variance,
         )
         state["normaliser_count"] = np.array(self.normaliser.count)
+        if self._ppo.averaging:
+            state |= {f"deployed_{i}": p for i, p in enumerate(self.deployed.parameters)}
         return {name: np.array(array) for name, array in state.items()}
 
     def load_state_dict(self, state: State) -> None:
@@ -158,6 +171,7 @@ class PPO:
             ("parameter", self._parameters),
             ("adam_first", self.adam.first),
             ("adam_second", self.adam.second),
+            ("deployed", self.deployed.parameters if self._ppo.averaging else []),
         ):
             for number, array in enumerate(arrays):
                 array[...] = state[f"{prefix}_{number}"]

@@ -18,14 +18,12 @@ from gaelp_ray.records import Rollout
 class Residual:
     """Composition of a reference bidder and a policy that sees the observation and the reference's proposal.
 
-    Without a reference the policy's action is the whole bid: 1 is the largest bid of the market, -1 the smallest. A
-    policy of one number says it for all channels.
+    Without a reference the policy's action is the whole bid: 1 is the largest bid of the market, -1 the smallest.
     """
 
     def __init__(self, reference: Bidder | None, policy: Agent, market: Landscape | None, scale: float) -> None:
         self._reference, self._policy = reference, policy
         self._scale = scale / market.action_scale if reference and market else 1.0
-        self._channels = market.channels if market else None
 
     @staticmethod
     def observed(market: Landscape, reference: Bidder | None) -> int:
@@ -41,8 +39,7 @@ class Residual:
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """The reference's bid, corrected."""
         if self._reference is None:
-            action = _clip(self._policy.act(obs, explore))
-            return np.broadcast_to(action, (len(obs), self._channels or action.shape[1]))
+            return _clip(self._policy.act(obs, explore))
         proposal = self._reference.act(obs)
         seen = [obs, proposal]
         if self._reference.insights:

