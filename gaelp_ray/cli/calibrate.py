@@ -16,7 +16,7 @@ from gaelp_ray.calibration import Calibration, ColumnChoice, Wishes
 from gaelp_ray.calibration import calibrate as calibrate_table
 from gaelp_ray.calibration.columns import parse_choice
 from gaelp_ray.checkpoint import plain
-from gaelp_ray.cli.tables import market_facts
+from gaelp_ray.cli.markets import market_facts
 from gaelp_ray.errors import StorageError
 from gaelp_ray.market.validation import BesideFloor, MetricValidation, Validation
 

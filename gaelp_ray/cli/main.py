@@ -17,6 +17,7 @@ from click.exceptions import NoArgsIsHelpError
 from rich.console import Console
 
 from gaelp_ray.checkpoint import load_model, plain
+from gaelp_ray.cli import markets as market_tables
 from gaelp_ray.cli import tables
 from gaelp_ray.cli.calibrate import calibrate
 from gaelp_ray.cli.live import LiveSweep
@@ -248,8 +249,8 @@ def markets(
     as_json: AsJson = False,
 ) -> None:
     """Markets with their headline figures and the source of their numbers."""
-    facts = [tables.market_facts(load_market(n)) for n in ([name] if name else market_names())]
+    facts = [market_tables.market_facts(load_market(n)) for n in ([name] if name else market_names())]
     if as_json:
         _print_json(facts)
     else:
-        tables.markets_table(facts, out)
+        market_tables.markets_table(facts, out)

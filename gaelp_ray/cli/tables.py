@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gaelp_ray.market import Market
-from gaelp_ray.records import Evaluation
+from gaelp_ray.records import EpisodeMetrics, Evaluation
 from gaelp_ray.results import TrialStatus
 from gaelp_ray.sweep.applicability import inapplicable
 from gaelp_ray.sweep.constraints import constraints_of, in_words
@@ -206,41 +204,14 @@ def evaluation_table(evaluation: Evaluation, market: World, console: Console) ->
     table.add_row("conversion rate", f"{metrics.conversion_rate:.2%}")
     table.add_row("CPC", f"{metrics.cpc:.2f} {market.currency}")
     table.add_row("cost per conversion", f"{metrics.cpa:.2f} {market.currency}")
+    table.add_row("safety violations per flight", _violations(metrics))
     console.print(f"{metrics.flights} fresh flights through {market.name}", highlight=False)
     console.print(table)
 
 
-def market_facts(market: Market) -> dict[str, Any]:
-    """Headline figures and provenance of a market."""
-    rows, land = market.channels.rows, market.landscape
-    clicks = np.array([row.clicks for row in rows])
-    cost, sales = float(clicks @ land.cpc), clicks * land.conversion_rate
-    numbers = [source for _, source in market.provenance()]
-    return {
-        "name": market.name,
-        "description": market.description,
-        "currency": market.currency,
-        "channels": [row.name for row in rows],
-        "auction": market.auction,
-        "roas": float(sales @ land.order_value) / cost,
-        "cpc": cost / float(clicks.sum()),
-        "conversion_rate": float(sales.sum() / clicks.sum()),
-        "sources": dict(market.sources),
-        "numbers_by_source": {source: numbers.count(source) for source in sorted(set(numbers))},
-        "hash": market.hash,
-    }
-
-
-def markets_table(facts: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Markets with their headline figures and sources."""
-    for market in facts:
-        console.print(f"[bold]{market['name']}[/bold]: {market['description']}")
-        console.print(
-            f"  {len(market['channels'])} channels, historical ROAS {market['roas']:.2f}, CPC {market['cpc']:.2f} "
-            f"{market['currency']}, conversion rate {market['conversion_rate']:.2%}",
-            highlight=False,
-        )
-        for key, text in market["sources"].items():
-            console.print(f"  {key}: {text}", markup=False, highlight=False)
-        counts = ", ".join(f"{n} from {source}" for source, n in market["numbers_by_source"].items())
-        console.print(f"  numbers and blocks of numbers: {counts}", markup=False, highlight=False)
+def _violations(metrics: EpisodeMetrics) -> str:
+    """How often the limits of the market's `safety` block were crossed."""
+    kinds = {"bid": metrics.bid_violations, "share": metrics.share_violations}
+    kinds |= {"delivery": metrics.delivery_violations, "pacing": metrics.pacing_violations}
+    seen = [f"{name} {count:.2f}" for name, count in kinds.items() if count]
+    return ", ".join(seen) or "none"

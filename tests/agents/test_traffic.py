@@ -127,6 +127,22 @@ def test_forecast_before_anything_was_heard_is_the_calibrated_one():
         np.testing.assert_allclose(forecasts(volumes, usual(0), usual(0))[0], 1.0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("use", "strength"), [(0.0, 1.0), (0.0, 3.0), (0.5, 1.0), (1.0, 1.0)])
+def test_counts_by_hand(use, strength):
+    rng = np.random.default_rng(3)
+    clicks, expected = rng.uniform(0.0, 60.0, (34, 2, S)), rng.uniform(5.0, 50.0, (34, 2, S))
+    constants = DualConfig(traffic_use=use, volume_prior_strength=strength)
+    ahead = forecasts(Volumes(constants, LAND, 2), clicks, expected)[-1]
+    prior = strength * LAND.volume_prior_clicks
+    ratio = (clicks.sum(axis=0) + prior) / (expected.sum(axis=0) + prior)
+    flight, today = (
+        (clicks[since:].sum(axis=(0, 2)) + 20.0) / (expected[since:].sum(axis=(0, 2)) + 20.0) for since in (0, 24)
+    )
+    rest, later = LAND.traffic[34:48].sum(), LAND.traffic[48:].sum()
+    traffic = ((today / flight) ** use * rest + later) / (rest + later)
+    np.testing.assert_allclose(ahead, ratio * traffic[:, None], rtol=1e-9)
+
+
 def test_fatigue_lowers_the_clicks_ahead():
     land = MARKET.variant(fatigue_half_life=1.0).landscape
     tired = np.linspace(-0.6, 0.0, S)[None]
