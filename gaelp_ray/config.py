@@ -55,8 +55,8 @@ class GAELPExperimentConfig(BaseModel):
     )
     reward_function: Literal["ROAS_optimized", "expected_ROAS", "regret"] = Field(
         "ROAS_optimized",
-        description="reward of an hour: revenue / budget; with the luck of single orders averaged out; or that less "
-        "what its money would have earned elsewhere (same best policy, less variance)",
+        description="reward of an hour: revenue / budget; with the luck of single orders averaged out; or minus what "
+        "its bids lose against the hindsight optimum's (least variance)",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="root of every random number of the training")
     constant: ConstantConfig = ConstantConfig()

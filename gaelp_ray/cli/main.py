@@ -20,6 +20,7 @@ from gaelp_ray.checkpoint import load_model, plain
 from gaelp_ray.cli import markets as market_tables
 from gaelp_ray.cli import tables
 from gaelp_ray.cli.calibrate import calibrate
+from gaelp_ray.cli.fields import field_facts, fields_table
 from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.errors import GaelpError, InputError, StorageError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
@@ -254,3 +255,16 @@ def markets(
         _print_json(facts)
     else:
         market_tables.markets_table(facts, out)
+
+
+@app.command()
+def fields(
+    section: Annotated[str | None, typer.Argument(help="A section such as `ppo`, or an agent such as PPO.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every field of a trial: its meaning, default and bounds, and which agents read it."""
+    facts = field_facts(section)
+    if as_json:
+        _print_json(facts)
+    else:
+        fields_table(facts, out)

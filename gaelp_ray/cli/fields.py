@@ -1,0 +1,73 @@
+"""Every field of a trial for a person: what it means, its default, what is allowed, and which agents read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from gaelp_ray.agents import agent_types
+from gaelp_ray.agents.registry import agent_reads
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.errors import InputError, did_you_mean
+
+
+def field_facts(section: str | None = None) -> list[dict[str, Any]]:
+    """One record per field, in the order of the configuration; of one section, or of one agent, if it is named.
+
+    Raises InputError for a name that is neither.
+    """
+    facts = list(_facts(GAELPExperimentConfig, ""))
+    if section is None:
+        return facts
+    if section in agent_types():
+        return [fact for fact in facts if section in fact["agents"]]
+    sections = {fact["field"].partition(".")[0] for fact in facts if "." in fact["field"]}
+    if section not in sections:
+        raise InputError(f"no section or agent {section!r}. {did_you_mean(section, {*sections, *agent_types()})}")
+    return [fact for fact in facts if fact["field"].startswith(f"{section}.")]
+
+
+def _facts(model: type[BaseModel], prefix: str) -> Iterator[dict[str, Any]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _facts(field.annotation, f"{name}.")
+            continue
+        schema = model.model_json_schema()["properties"][name]
+        yield {
+            "field": prefix + name,
+            "default": field.default,
+            "allowed": _allowed(schema),
+            "meaning": field.description or "",
+            "agents": _readers(prefix + name),
+        }
+
+
+def _readers(name: str) -> list[str]:
+    reads = {agent: agent_reads(GAELPExperimentConfig(agent_type=agent)) for agent in agent_types()}
+    # A field that only another field's value switches on is read all the same.
+    return [agent for agent, read in reads.items() if read.applies(name) or name in dict(read.off)]
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """Bounds or choices of a field from its JSON schema."""
+    choices = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    (option,) = choices
+    if "enum" in option:
+        return ", ".join(map(str, option["enum"]))
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = " ".join(f"{sign} {option[key]:g}" for key, sign in signs.items() if key in option)
+    return f"{option['type']} {bounds}".strip()
+
+
+def fields_table(facts: Sequence[dict[str, Any]], console: Console) -> None:
+    """The fields; agents are named where not all of them read a field."""
+    table = Table("field", "default", "allowed", "meaning", "read by", box=None, header_style="bold", pad_edge=False)
+    everybody = len(agent_types())
+    for fact in facts:
+        readers = "" if len(fact["agents"]) == everybody else ", ".join(fact["agents"])
+        table.add_row(fact["field"], str(fact["default"]), fact["allowed"], fact["meaning"], readers)
+    console.print(table, highlight=False, markup=False)
