@@ -70,27 +70,36 @@ def _orthogonal(rng: np.random.Generator, rows: int, columns: int, gain: float) 
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) over a list of arrays, with a clip of the global gradient norm."""
+    """Adam (Kingma & Ba 2015) over a list of arrays, with a clip of the global gradient norm.
+
+    Its moments are one flat array each, because many small arrays cost more in calls than in arithmetic; `first` and
+    `second` are views of them in the shapes of the parameters.
+    """
 
     def __init__(self, parameters: Sequence[Array], max_norm: float) -> None:
         self._parameters, self._max_norm = list(parameters), max_norm
-        self.first = [np.zeros_like(p) for p in self._parameters]
-        self.second = [np.zeros_like(p) for p in self._parameters]
+        self._first, self._second = (np.concatenate([np.zeros_like(p).ravel() for p in parameters]) for _ in range(2))
+        self.first, self.second = self._views(self._first), self._views(self._second)
         self.steps = 0
+
+    def _views(self, flat: Array) -> list[Array]:
+        """Parts of a flat array in the shapes of the parameters."""
+        ends = np.cumsum([p.size for p in self._parameters])
+        parts = zip(np.split(flat, ends[:-1]), self._parameters, strict=True)
+        return [part.reshape(parameter.shape) for part, parameter in parts]
 
     def step(self, gradients: Sequence[Array], learning_rate: float) -> None:
         """Change the parameters in place."""
-        norm = float(np.sqrt(sum(float(np.vdot(g, g)) for g in gradients)))
-        clip = min(1.0, self._max_norm / (norm + 1e-8))
+        gradient = np.concatenate([g.ravel() for g in gradients])
+        gradient *= min(1.0, self._max_norm / (float(np.sqrt(gradient @ gradient)) + 1e-8))
         self.steps += 1
         rate = learning_rate * np.sqrt(1.0 - 0.999**self.steps) / (1.0 - 0.9**self.steps)
-        moments = zip(self._parameters, gradients, self.first, self.second, strict=True)
-        for parameter, gradient, first, second in moments:
-            scaled = gradient * clip
-            np.add(first, 0.1 * (scaled - first), out=first)
-            np.add(second, 0.001 * (scaled * scaled - second), out=second)
-            change = rate * first / (np.sqrt(second) + 1e-5)
-            np.subtract(parameter, change.astype(parameter.dtype), out=parameter)
+        self._first += 0.1 * (gradient - self._first)
+        self._second += 0.001 * (gradient * gradient - self._second)
+        change = self._first / (np.sqrt(self._second) + 1e-5)
+        change *= rate
+        for parameter, part in zip(self._parameters, self._views(change), strict=True):
+            parameter[...] -= part
 
 
 class Normaliser:

@@ -25,6 +25,15 @@ FINAL_RATE = 0.1
 """Share of the learning rate that is left at the end of a training; it falls linearly."""
 
 
+class Hour(NamedTuple):
+    """What the policy saw and did in one hour of B exploring flights."""
+
+    raw: Observation  # (B, D)
+    obs: F32  # (B, D) normalised
+    action: F32  # (B, A)
+    log_prob: F32  # (B,)
+
+
 class Batch(NamedTuple):
     """Samples of N flight hours."""
 
@@ -55,8 +64,7 @@ class PPO:
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """New flights: drop what was remembered of the last ones."""
         self._rng = rng
-        self._obs: list[Observation] = []
-        self._actions: list[F32] = []
+        self._flown: list[Hour] = []
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """The deployed policy's mean, or with `explore` a sample of the learning one's, remembered for the update."""
@@ -66,8 +74,7 @@ class PPO:
         mean: F32 = self.policy(seen).astype(np.float32)
         noise = self._rng.standard_normal(mean.shape, dtype=np.float32)
         action: F32 = (mean + np.exp(self.log_std) * noise).astype(np.float32)
-        self._obs.append(obs)
-        self._actions.append(action)
+        self._flown.append(Hour(obs, seen, action, self._log_prob(mean, action)))
         return action
 
     def update(self, rollout: Rollout) -> dict[str, float]:
@@ -75,8 +82,7 @@ class PPO:
 
         Raises TrainingError if a batch cannot be cut into the minibatches, or if the learning has diverged.
         """
-        raw = np.stack(self._obs)
-        batch = self._batch(raw, rollout)
+        batch = self._batch(rollout)
         if len(batch.obs) < self._ppo.minibatches:
             raise TrainingError(
                 f"a batch of {len(batch.obs)} flight hours cannot be cut into {self._ppo.minibatches} minibatches: "
@@ -92,9 +98,9 @@ class PPO:
                 self.adam.step(gradients, rate)
         if not all(np.isfinite(parameter).all() for parameter in self._parameters):
             raise TrainingError("the policy diverged to numbers that are not finite: lower learning_rate")
-        self.normaliser.update(raw)
+        self.normaliser.update(np.stack([hour.raw for hour in self._flown]))
         self._average()
-        self._obs, self._actions = [], []
+        self._flown = []
         return diagnostics
 
     def _average(self) -> None:
@@ -103,13 +109,11 @@ class PPO:
             for old, new in zip(self.deployed.parameters, self.policy.parameters, strict=True):
                 old[...] = keep * old + (1.0 - keep) * new
 
-    def _batch(self, raw: Observation, rollout: Rollout) -> Batch:
+    def _batch(self, rollout: Rollout) -> Batch:
         steps, flights = rollout.rewards.shape
-        obs = self.normaliser(raw.reshape(steps * flights, -1))
-        actions = np.stack(self._actions).reshape(len(obs), -1)
+        obs, actions, log_prob = (np.concatenate(column) for column in list(zip(*self._flown, strict=True))[1:])
         values = self.value(obs)[:, 0].reshape(steps, flights)
         advantages = generalised_advantages(rollout, values, self._ppo)
-        log_prob = self._log_prob(self.policy(obs), actions)
         returns = (advantages + values).ravel().astype(np.float32)
         return Batch(obs, actions, log_prob, advantages.ravel().astype(np.float32), returns)
 

@@ -34,15 +34,24 @@ def make_policy(config: GAELPExperimentConfig, observed: int, actions: int) -> A
 
     Raises ConfigError for an agent that bids in markets only.
     """
-    name = config.agent_type
-    section = _section_of(name)
-    if section not in ("ppo", "sb3"):
-        learners = ", ".join(n for n in agent_types() if _section_of(n) in ("ppo", "sb3"))
-        raise ConfigError([("agent_type", f"{name} bids in markets only. With an env of your own: {learners}")])
-    if getattr(config, section).reference != "none":
-        raise ConfigError([(f"{section}.reference", "bids in markets only: write `none` with an env of your own")])
+    if problems := policy_problems(config):
+        raise ConfigError(problems)
     policy = _make_network(config, observed, actions)
     return Residual(None, policy, None, 1.0)
+
+
+def policy_problems(config: GAELPExperimentConfig) -> list[tuple[str, str]]:
+    """(field, what is wrong) where an agent cannot fly an environment that is no market."""
+    name = config.agent_type
+    learners = [known for known in agent_types() if _section_of(known) in _LEARNERS]
+    if name not in learners:
+        return [("agent_type", f"{name} bids in markets only. With an env of your own: {', '.join(learners)}")]
+    field = f"{_section_of(name)}.reference"
+    reference = getattr(config, _section_of(name)).reference
+    if reference == "none":
+        return []
+    remedy = f"with an env of your own, `trial` has {field}: none"
+    return [(field, f"{name} would correct {reference}, which bids in markets only: {remedy}")]
 
 
 def agent_types() -> list[str]:
@@ -99,6 +108,8 @@ def _make_sb3(config: GAELPExperimentConfig, market: Landscape) -> Agent:
 
 
 _SB3 = ("sb3:PPO", "sb3:A2C", "sb3:SAC")
+_LEARNERS = ("ppo", "sb3")
+"""Sections of the agents that can do without a bidder."""
 
 
 _BIDDERS: dict[str, Callable[[GAELPExperimentConfig, Landscape], Bidder]] = {
@@ -127,8 +138,10 @@ def _sb3(*names: str) -> tuple[str, ...]:
     return (*_GRADIENTS, *(f"sb3.{name}" for name in (*shared, *names)))
 
 
+_OF_A_CORRECTION = (".residual_scale", ".correction")
+
 # One line per agent: the fields and whole sections that it reads, TRAINING among them if it learns. A field named
-# `reference` adds what that bidder reads; without a bidder, `residual_scale` is not read.
+# `reference` adds what that bidder reads; without a bidder, what shapes a correction is not read.
 _READS: dict[str, tuple[str, ...]] = {
     "constant": ("constant",),
     "PID": ("pid",),
@@ -167,7 +180,7 @@ def agent_reads(config: GAELPExperimentConfig) -> Reads:
     sections = [field.partition(".")[0] for field in fields if name in _READS and field.endswith(".reference")]
     reference = getattr(config, sections[0]).reference if sections else None
     if reference == "none":
-        name, fields = f"{name} without a reference", frozenset(f for f in fields if not f.endswith(".residual_scale"))
+        name, fields = f"{name} without a reference", frozenset(f for f in fields if not f.endswith(_OF_A_CORRECTION))
     elif reference:
         name, fields = f"{name} on {reference}", fields | _fields_of(reference)
     off = []

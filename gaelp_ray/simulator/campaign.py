@@ -39,8 +39,9 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
             `expected_ROAS`: the same with the luck of single orders averaged out (the simulator knows the true
             rates), a lower-variance signal for training; `regret`: minus what the hour's bids lose against the
             hindsight optimum's, in expected surplus (revenue - lambda x cost; what is left at the end counts as cost).
-            The sum is expected revenue - the optimum's, but an hour's reward says at once whether its money was well
-            spent: lambda x budget left is a potential (Ng, Harada & Russell 1999), the optimum's surplus a baseline.
+            The sum is expected revenue - the optimum's (but that the hour in which money runs out counts as a whole
+            one), and an hour's reward says at once whether its money was well spent: lambda x budget left is a
+            potential (Ng, Harada & Russell 1999), the optimum's surplus a baseline.
         copies: the B flights are B / copies different ones, each flown `copies` times, block after block: what is
             hidden is common to the copies, the luck of the auctions is not.
 

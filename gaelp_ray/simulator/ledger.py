@@ -62,7 +62,8 @@ class Ledger:
         self._cost += outcome.cost
         self._conversions += outcome.conversions
         self._revenue += outcome.revenue
-        expected = self._calibrated_clicks * (market.traffic[self.hour] * outcome.win_rate)
+        # Without money there is nothing to expect.
+        expected = self._calibrated_clicks * (market.traffic[self.hour] * outcome.win_rate * outcome.open)
         if market.fatigue_rate:
             expected *= np.exp(self.log_fatigue)
             self.log_fatigue = market.log_fatigue(self._impressions)

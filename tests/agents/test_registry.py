@@ -148,6 +148,8 @@ def test_a_learner_reads_what_its_reference_reads_and_is_named_after_it(referenc
             assert reads.agent == f"{learner} on {reference}"
             assert agent_reads(GAELPExperimentConfig(agent_type=reference)).fields < reads.fields
         assert (f"{section}.residual_scale" in reads.fields) == (reference != "none")
+        if section == "ppo":
+            assert ("ppo.correction" in reads.fields) == (reference != "none")
 
 
 def test_learners_of_the_extra_read_what_their_fields_say():

@@ -9,6 +9,7 @@ from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import Outcome
 from gaelp_ray.market.landscape import HOURS, SafetyLimits
 from gaelp_ray.market.market import market_from
+from gaelp_ray.market.observation import View
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.simulator.ledger import Ledger
@@ -161,3 +162,14 @@ def test_purse_holds_what_each_cap_has_left():
     left = ledger.purse.channel
     assert left is not None
     np.testing.assert_allclose(left[:, :3], [[5.0, 100.0, 0.0], [30.0, 200.0, 40.0]])
+
+
+def test_without_money_no_clicks_are_expected():
+    """A flight that went broke would otherwise look as if its traffic had dried up."""
+    ledger = Ledger(EVEN, np.full(2, BUDGET))
+    hour = spent(np.zeros((2, S)))
+    ledger.book(replace(hour, open=np.array([[True], [False]])), np.zeros((2, S)), np.tile(LAND.bid, (2, 1)))
+    obs = ledger.observe()
+    expected = View(obs).channel("log_expected_clicks")
+    np.testing.assert_allclose(np.expm1(expected[0]), 0.5 * LAND.volume * LAND.ctr * 7.0 / HOURS, rtol=1e-5)
+    assert not expected[1].any()

@@ -120,13 +120,18 @@ def test_conditions_leave_rewards_below_zero_and_finite(condition):
 
 
 @RULES
-def test_the_optimums_own_bids_lose_nothing(auction):
-    flights = Flights(MARKET.variant(auction=auction), 16, knowing)
+@pytest.mark.parametrize("name", market_names())
+def test_the_optimums_own_bids_lose_nothing(name, auction):
+    flights = Flights(load_market(name).variant(auction=auction), 16, knowing)
     funded = (flights.left > 0.0)[:-1]
     assert funded[:100].all()
     lost = flights.rewards[:-1][funded]
     # Actions are float32: what that costs is of second order.
     np.testing.assert_allclose(lost, 0.0, atol=1e-7)
+
+
+@RULES
+def test_bids_a_little_off_lose_in_every_hour(auction):
     off = Flights(MARKET.variant(auction=auction), 16, lambda f, t: knowing(f, t) + np.float32(0.03))
     assert off.rewards[:100].max() < -1e-7
 
@@ -196,8 +201,9 @@ def test_who_spends_nothing_loses_all_that_the_optimum_earns(auction):
     np.testing.assert_allclose(flights.money, -flights.totals.oracle_revenue, rtol=1e-4)
 
 
-def test_without_money_all_of_an_hours_surplus_is_lost():
-    flights = Flights(MARKET, 8, always(0.3))
+@RULES
+def test_without_money_all_of_an_hours_surplus_is_lost(auction):
+    flights = Flights(MARKET.variant(auction=auction), 8, always(0.3))
     broke = flights.left == 0.0
     assert broke[-1].all()
     assert not broke[0].any()
