@@ -8,6 +8,7 @@ module, and only when such an agent is made. Start at make_learner.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def make_learner(algorithm: str, config: GAELPExperimentConfig, observed: int, a
     return (OffPolicy if algorithm == "SAC" else OnPolicy)(config, model)
 
 
-class _Learner:
+class _Learner(ABC):
     """What the three have in common: acting, remembering a flight, the learning rate, and the state."""
 
     def __init__(self, config: GAELPExperimentConfig, model: BaseAlgorithm) -> None:
@@ -101,17 +102,17 @@ class _Learner:
         self.normaliser.variance = np.array(state["normaliser_variance"])
         self.normaliser.count = float(state["normaliser_count"])
 
+    @abstractmethod
     def _gaussian(self, obs: torch.Tensor) -> tuple[F32, F32]:
         """Mean and standard deviation of the policy, (B, A), before any bound."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _bounded(self, action: F32) -> F32:
         """The action that a draw of the Gaussian stands for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _learn(self, obs: Observation, actions: F32, rollout: Rollout) -> None:
         """Train on observations (T, B, D) and the policy's own actions (T, B, A)."""
-        raise NotImplementedError
 
 
 def _diverged() -> TrainingError:
