@@ -1,6 +1,7 @@
 """Distributed hyperparameter sweeps for agents that buy advertising.
 
-The public names. Ray and wandb are imported only when a sweep is run: an agent can be loaded and flown without them.
+The public names. Ray and wandb are imported only where a sweep or a tracker needs them: an agent can be loaded and
+flown without them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from gaelp_ray.sweep.load import load_sweep
     from gaelp_ray.sweep.pipeline import run_sweep
     from gaelp_ray.sweep.store import load_best
+    from gaelp_ray.tracking.tracker import GAELPWandbTracker, create_experiment_tracker
 
 __all__ = [
     "AdCampaignEnv",
     "AdCampaignVectorEnv",
     "GAELPExperimentConfig",
+    "GAELPWandbTracker",
     "Market",
+    "create_experiment_tracker",
     "load_best",
     "load_market",
     "load_sweep",
@@ -28,6 +32,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "GAELPWandbTracker": "gaelp_ray.tracking.tracker",
+    "create_experiment_tracker": "gaelp_ray.tracking.tracker",
     "load_best": "gaelp_ray.sweep.store",
     "load_sweep": "gaelp_ray.sweep.load",
     "run_sweep": "gaelp_ray.sweep.pipeline",

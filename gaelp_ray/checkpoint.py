@@ -21,6 +21,7 @@ import numpy as np
 from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, ModelError
+from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.worlds import World, untrained, world_from
 
 FORMAT = 1
@@ -38,6 +39,8 @@ class Model:
 
     def require_market(self, market: World) -> None:
         """Raises ModelError unless the agent was trained for exactly this market (same numbers, same sources)."""
+        if isinstance(self.market, OwnEnv):
+            raise ModelError(f"the model flies in the environment {self.market.name!r}, no market: leave --market out")
         if market.hash != self.market.hash:
             raise ModelError(
                 f"the model was trained for the market {self.market.name!r} ({self.market.hash[:12]}), not for "
@@ -64,19 +67,34 @@ def save_model(folder: Path, model: Model) -> None:
 
 
 def load_model(folder: Path) -> Model:
-    """Read an agent back. Raises ModelError: no model there, damaged, of a newer format, or inconsistent."""
+    """Read an agent back.
+
+    Raises ModelError: no model there, damaged, of a newer format, or inconsistent; an environment of the user's own
+    that is another one by now. Raises OwnEnvError if that environment is not there.
+    """
     description = _read_description(folder)
     arrays = _read_arrays(folder, description["sha256"])
     try:
         config = GAELPExperimentConfig(**description["config"])
         market = world_from(description["market"], f"{folder / DESCRIPTION}: market")
+        _require_unchanged(market, description["market_hash"], folder)
         agent = untrained(market, config)
         agent.load_state_dict(arrays)
     except (ConfigError, MarketError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{folder}: the model does not fit its description ({error}). Fetch it again.") from None
-    if market.hash != description["market_hash"]:
-        raise ModelError(f"{folder / DESCRIPTION}: the market in it was changed after saving. Fetch the model again.")
     return Model(agent, config, market, description.get("about") or {})
+
+
+def _require_unchanged(world: World, expected: str, folder: Path) -> None:
+    if world.hash == expected:
+        return
+    if isinstance(world, OwnEnv):
+        # Its numbers would be those of other flights than it was chosen on, and nothing else would tell.
+        raise ModelError(
+            f"{folder}: the source of {world.name!r} has changed since the model was trained, and a changed "
+            "environment is another one: restore its module as it was, or sweep again"
+        )
+    raise ModelError(f"{folder / DESCRIPTION}: the market in it was changed after saving. Fetch the model again.")
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -124,8 +142,12 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON in one piece: a reader sees the old file or the new one. NaN becomes null, as JSON has no NaN."""
     text = json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text + "\n", encoding="utf-8")
-    scratch.replace(path)
+    try:
+        scratch.write_text(text + "\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError:  # a full disk: half a file would be in the way
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def plain(content: Any) -> Any:

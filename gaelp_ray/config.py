@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gaelp_ray.errors import ConfigError, did_you_mean
 from gaelp_ray.sections import CEMConfig, ConstantConfig, DualConfig, PIDConfig, PPOConfig, Sb3Config
@@ -34,7 +34,6 @@ class GAELPExperimentConfig(BaseModel):
     )
     env: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="module:Class of a gymnasium environment of your own, in the place of a market; null: the market",
     )
     market: str = Field("airfrance-search", description="name of a shipped market, or path of a market file")
@@ -59,6 +58,12 @@ class GAELPExperimentConfig(BaseModel):
         "its bids lose against the hindsight optimum's (least variance)",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="root of every random number of the training")
+    max_steps_per_episode: int = Field(
+        100, ge=1, description="recorded only: a flight always has the 168 hours of a week, an own environment its own"
+    )
+    environment_type: str = Field(
+        "EnhancedGAELP", description="recorded only: a label; `market` or `env` says what is flown"
+    )
     constant: ConstantConfig = ConstantConfig()
     pid: PIDConfig = PIDConfig()
     dual: DualConfig = DualConfig()
@@ -71,6 +76,15 @@ class GAELPExperimentConfig(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(config_problems(error)) from None
+
+    @field_validator("env")
+    @classmethod
+    def _names_a_class(cls, env: str | None) -> str | None:
+        module, _, name = (env or "").partition(":")
+        parts = [*module.split("."), name]
+        if env is not None and (module.endswith(".py") or not all(part.isidentifier() for part in parts)):
+            raise ValueError("is no import path: write module:Class, such as shop:Shop for the class Shop of shop.py")
+        return env
 
     @model_validator(mode="after")
     def _candidates_share_a_batch(self) -> GAELPExperimentConfig:
@@ -118,7 +132,10 @@ def _field_names(model: type[BaseModel] = GAELPExperimentConfig, prefix: str = "
             yield prefix + name
 
 
-FIELD_NAMES = tuple(_field_names())
+RECORDED = frozenset({"max_steps_per_episode", "environment_type"})
+"""Fields of the documented signature that change nothing here; they are kept, and no sweep may vary them."""
+
+FIELD_NAMES = tuple(name for name in _field_names() if name not in RECORDED)
 """Every field that a sweep may vary, sections dotted."""
 
 SECTIONS = ("constant", "pid", "dual", "ppo", "cem", "sb3")
@@ -138,7 +155,7 @@ def explain(message: str, value: object) -> str:
     """A pydantic message in a person's words, with the value and, where YAML is the trap, the remedy."""
     if isinstance(value, str) and looks_numeric(value) and ("number" in message or "integer" in message):
         return number_remedy(value, whole="integer" in message)
-    words = message.removeprefix("Input ").removeprefix("String ")
+    words = message.removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
     return f"{value!r} {words.replace('valid tuple', 'list').replace('valid dictionary', 'mapping of keys')}"
 
 

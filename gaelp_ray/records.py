@@ -8,7 +8,7 @@ Start at EpisodeMetrics.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,6 +30,11 @@ MIN_DELIVERY = 0.9
 def ratio(numerator: float, denominator: float) -> float:
     """numerator / denominator, and NaN (never an exception, never 0) where nothing was measured."""
     return numerator / denominator if denominator else math.nan
+
+
+def shown(value: float | None, form: str, unit: str = "") -> str:
+    """A number for a person to read, with its unit; `-` where nothing was measured (NaN, or JSON's null)."""
+    return "-" if value is None or math.isnan(value) else f"{form.format(value)} {unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -131,30 +136,32 @@ class EpisodeMetrics:
 
     def as_logged(self) -> dict[str, float]:
         """The names under which W&B shows them, the same in a sweep's trial and in a single training."""
-        return {
-            "performance/roas": self.roas,
-            "performance/delivered_roas": self.delivered_roas,
-            "performance/ctr": self.ctr,
-            "performance/conversion_rate": self.conversion_rate,
-            "performance/avg_cpc": self.cpc,
-            "performance/total_cost": self.cost,
-            "performance/total_revenue": self.revenue,
-            "performance/profit": self.revenue - self.cost,
-            "efficiency/cost_per_conversion": self.cpa,
-            "efficiency/revenue_per_step": ratio(self.revenue, self.steps),
-            "custom/impressions": self.impressions,
-            "custom/clicks": self.clicks,
-            "custom/conversions": self.conversions,
-            "custom/delivery": self.delivery,
-            "custom/optimality": self.optimality,
-            "safety/bid_violations": self.bid_violations,
-            "safety/share_violations": self.share_violations,
-            "safety/delivery_violations": self.delivery_violations,
-            "safety/pacing_violations": self.pacing_violations,
-            "safety/safety_violations": self.safety_violations,
-        }
+        names = ("roas", "delivered_roas", "ctr", "conversion_rate", "cpc", "cost", "revenue")
+        performance = {name: getattr(self, name) for name in names}
+        custom = {f"custom/{name}": getattr(self, name) for name in CUSTOM}
+        safety = {f"safety/{name}": getattr(self, name) for name in SAFETY}
+        return logged_performance(performance, self.steps, self.conversions) | custom | safety
 
 
+def logged_performance(values: Mapping[str, float], steps: float, conversions: float) -> dict[str, float]:
+    """W&B's names for `values` (named as in EpisodeMetrics, with cost and revenue), and what follows from them.
+
+    NaN where nothing was measured, as with a cost per conversion without conversions.
+    """
+    return {performance_name(name): value for name, value in values.items()} | {
+        "performance/profit": values["revenue"] - values["cost"],
+        "efficiency/cost_per_conversion": ratio(values["cost"], conversions),
+        "efficiency/revenue_per_step": ratio(values["revenue"], steps),
+    }
+
+
+def performance_name(name: str) -> str:
+    """W&B's name for a metric of EpisodeMetrics that is of the campaign's performance."""
+    return f"performance/{SHOWN_AS.get(name, name)}"
+
+
+SHOWN_AS = {"cpc": "avg_cpc", "cost": "total_cost", "revenue": "total_revenue"}
+CUSTOM = ("impressions", "clicks", "conversions", "delivery", "optimality")
 SAFETY = ("bid_violations", "share_violations", "delivery_violations", "pacing_violations", "safety_violations")
 RATIOS = ("roas", "delivery", "delivered_roas", "ctr", "conversion_rate", "cpc", "cpa", "optimality", *SAFETY)
 METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics) if f.name != "min_delivery") + RATIOS
@@ -164,7 +171,7 @@ METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics) if f.name != "min_de
 class FlightTotals:
     """Sums of n flights, kept flight by flight (for intervals and paired comparisons): arrays of shape (n,)."""
 
-    steps: int  # hours of one flight
+    steps: int  # hours of one flight; where flights differ in length, of the longest
     impressions: FloatArray
     clicks: FloatArray
     cost: FloatArray
@@ -190,7 +197,7 @@ class FlightTotals:
     def concatenate(parts: Sequence[FlightTotals]) -> FlightTotals:
         """One record of the flights of all parts, in their order."""
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_FLIGHT}
-        return FlightTotals(steps=parts[0].steps, **arrays)
+        return FlightTotals(steps=max(part.steps for part in parts), **arrays)
 
 
 PER_FLIGHT = tuple(f.name for f in fields(FlightTotals) if f.name != "steps")

@@ -71,6 +71,13 @@ def world_from(data: Any, where: str) -> World:
     return market_from(data, where)
 
 
+MARKET_FIELDS = (
+    *("market", "departures", "heterogeneity", "auction", "conversion_delay", "fatigue_half_life"),
+    "reward_function",
+)
+"""Fields of a configuration that describe a market and its reward: an own environment has its own of both."""
+
+
 def fresh_flights(world: World, number: int) -> Flights:
     """A batch of flights to be judged by."""
     return AdCampaignVectorEnv(number, world) if isinstance(world, Market) else world.flights(number)

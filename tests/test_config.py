@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from gaelp_ray.config import FIELD_NAMES, SECTIONS, GAELPExperimentConfig, nest
+from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
 from gaelp_ray.errors import ConfigError, InputError
 from gaelp_ray.market import load_market
 
@@ -19,7 +19,15 @@ def value_of(config: GAELPExperimentConfig, dotted: str) -> object:
 
 @pytest.mark.parametrize(
     ("field", "documented"),
-    [("agent_type", "PPO"), ("learning_rate", 0.001), ("batch_size", 32), ("num_episodes", 100)],
+    [
+        ("agent_type", "PPO"),
+        ("learning_rate", 0.001),
+        ("batch_size", 32),
+        ("num_episodes", 100),
+        ("max_steps_per_episode", 100),
+        ("environment_type", "EnhancedGAELP"),
+        ("reward_function", "ROAS_optimized"),
+    ],
 )
 def test_documented_defaults(field, documented):
     assert getattr(DEFAULT, field) == documented
@@ -191,6 +199,13 @@ def test_configurations_are_frozen():
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_every_sweepable_field_can_be_set_by_its_dotted_name(name):
     assert DEFAULT.replace({name: value_of(DEFAULT, name)}) == DEFAULT
+
+
+def test_recorded_fields_are_kept_and_not_among_those_that_a_sweep_may_vary():
+    config = GAELPExperimentConfig(max_steps_per_episode=50, environment_type="mine")
+    assert {"max_steps_per_episode": 50, "environment_type": "mine"}.items() <= config.to_dict().items()
+    assert not RECORDED & set(FIELD_NAMES)
+    assert set(GAELPExperimentConfig.model_fields) >= RECORDED
 
 
 def test_field_names_hold_sections_dotted_and_never_bare():

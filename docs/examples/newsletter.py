@@ -1,6 +1,6 @@
 """An environment of one's own for gaelp-ray: a newsletter that sells one slot a day, for a fortnight.
 
-`gaelp-ray sweep docs/examples/newsletter.yaml` flies it. What makes it fit: Box spaces of one dimension, and a last
+`gaelp-ray sweep newsletter.yaml`, in this folder, flies it. What makes it fit: Box spaces of one dimension, and a last
 `info` that carries cost and revenue.
 """
 

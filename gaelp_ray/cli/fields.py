@@ -11,7 +11,7 @@ from rich.table import Table
 
 from gaelp_ray.agents import agent_types
 from gaelp_ray.agents.registry import agent_reads
-from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.config import RECORDED, GAELPExperimentConfig
 from gaelp_ray.errors import InputError, did_you_mean
 
 
@@ -35,6 +35,8 @@ def _facts(model: type[BaseModel], prefix: str) -> Iterator[dict[str, Any]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _facts(field.annotation, f"{name}.")
+            continue
+        if name in RECORDED:
             continue
         schema = model.model_json_schema()["properties"][name]
         yield {

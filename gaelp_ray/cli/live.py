@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gaelp_ray.cli.tables import remarks
+from gaelp_ray.records import shown
 from gaelp_ray.sweep.plan import SweepPlan
 
 ROWS = 24
@@ -113,4 +114,4 @@ def _cells(row: _Row) -> list[Text]:
 
 def _number(metrics: Mapping[str, Any], name: str, form: str) -> str:
     value = metrics.get(name)
-    return "" if value is None else form.format(value)
+    return "" if value is None else shown(value, form)

@@ -24,6 +24,7 @@ from gaelp_ray.cli.fields import field_facts, fields_table
 from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.errors import GaelpError, InputError, StorageError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
+from gaelp_ray.records import shown
 from gaelp_ray.sweep.applicability import inapplicable
 from gaelp_ray.sweep.plan import plan_sweep
 from gaelp_ray.sweep.store import SweepFolder, sweeps_in
@@ -103,12 +104,7 @@ def plan(file: File, name: str | None = None, storage: Path | None = None, as_js
     planned = plan_sweep(file, _overrides(name, storage))
     if as_json:
         trials = [
-            {
-                "trial": t.name,
-                "params": dict(t.params),
-                "config": t.config.to_dict(),
-                "env_steps": t.env_steps,
-            }
+            {"trial": t.name, "params": dict(t.params), "config": t.config.to_dict(), "env_steps": t.env_steps}
             for t in planned.trials
         ]
         vain = [asdict(found) for found in inapplicable(planned)]
@@ -204,7 +200,7 @@ def best(
     earned = record["winner"]["evaluation"]
     out.print(
         f"{record['winner']['trial']}: {model.config.agent_type} for {model.market.name}, ROAS {earned['roas']:.3f} "
-        f"({earned['roas_low']:.3f} to {earned['roas_high']:.3f}), delivery {earned['delivery']:.1%}",
+        f"({earned['roas_low']:.3f} to {earned['roas_high']:.3f}), delivery {shown(earned['delivery'], '{:.1%}')}",
         highlight=False,
     )
     out.print(f"model: {output or folder.best}", markup=False, highlight=False)

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gaelp_ray.records import EpisodeMetrics, Evaluation
+from gaelp_ray.records import EpisodeMetrics, Evaluation, shown
 from gaelp_ray.results import TrialStatus
+from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.applicability import inapplicable
 from gaelp_ray.sweep.constraints import constraints_of, in_words
 from gaelp_ray.sweep.plan import SweepPlan
@@ -35,7 +36,8 @@ def plan_table(plan: SweepPlan, console: Console) -> None:
     steps = sum(t.env_steps for t in trials)
     work = f"{steps:,} env-steps" if steps else "flights of your own environment"
     console.print(f"[bold]{spec.name}[/bold]: {spec.method} search, {len(trials)} trials, {work}")
-    console.print(f"metric {spec.metric.name} ({plan.goal}); market {plan.market.name}; storage {spec.storage}")
+    where = "environment" if isinstance(plan.market, OwnEnv) else "market"
+    console.print(f"metric {spec.metric.name} ({plan.goal}); {where} {plan.market.name}; storage {spec.storage}")
     console.print(_final_stage(plan))
     table = Table("trial", "agent", "iterations", "sampled parameters", box=None, header_style="bold")
     for trial in trials[:10]:
@@ -156,8 +158,8 @@ def _closing_lines(result: SweepResult, storage: Path) -> Iterator[Text]:
         metrics, interval = evaluation.metrics, evaluation.roas_interval
         yield Text(
             f"\nwinner {winner.label}: ROAS {metrics.roas:.3f}, {evaluation.confidence:.0%} interval "
-            f"{interval.low:.3f} to {interval.high:.3f}, delivery {metrics.delivery:.1%}, "
-            f"optimality {metrics.optimality:.1%}",
+            f"{interval.low:.3f} to {interval.high:.3f}, delivery {shown(metrics.delivery, '{:.1%}')}, "
+            f"optimality {shown(metrics.optimality, '{:.1%}')}",
             style="bold green",
         )
         yield Text(f"decision: {selection.reason}")
@@ -195,15 +197,16 @@ def evaluation_table(evaluation: Evaluation, market: World, console: Console) ->
     metrics, interval = evaluation.metrics, evaluation.roas_interval
     table = Table("metric", "value", box=None, header_style="bold")
     table.add_row(
-        "ROAS", f"{metrics.roas:.3f} ({evaluation.confidence:.0%}: {interval.low:.3f} to {interval.high:.3f})"
+        "ROAS",
+        f"{shown(metrics.roas, '{:.3f}')} ({evaluation.confidence:.0%}: {interval.low:.3f} to {interval.high:.3f})",
     )
-    table.add_row("delivery", f"{metrics.delivery:.1%}")
-    table.add_row("delivered ROAS", f"{metrics.delivered_roas:.3f}")
-    table.add_row("optimality", f"{metrics.optimality:.1%}")
-    table.add_row("CTR", f"{metrics.ctr:.2%}")
-    table.add_row("conversion rate", f"{metrics.conversion_rate:.2%}")
-    table.add_row("CPC", f"{metrics.cpc:.2f} {market.currency}")
-    table.add_row("cost per conversion", f"{metrics.cpa:.2f} {market.currency}")
+    table.add_row("delivery", shown(metrics.delivery, "{:.1%}"))
+    table.add_row("delivered ROAS", shown(metrics.delivered_roas, "{:.3f}"))
+    table.add_row("optimality", shown(metrics.optimality, "{:.1%}"))
+    table.add_row("CTR", shown(metrics.ctr, "{:.2%}"))
+    table.add_row("conversion rate", shown(metrics.conversion_rate, "{:.2%}"))
+    table.add_row("CPC", shown(metrics.cpc, "{:.2f}", market.currency))
+    table.add_row("cost per conversion", shown(metrics.cpa, "{:.2f}", market.currency))
     table.add_row("safety violations per flight", _violations(metrics))
     console.print(f"{metrics.flights} fresh flights through {market.name}", highlight=False)
     console.print(table)

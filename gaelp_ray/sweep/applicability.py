@@ -1,4 +1,4 @@
-"""Parameters of a sweep file that the chosen agents do not read, and whose values therefore change nothing for them.
+"""Parameters of a sweep file that the chosen agents, or an environment of the user's own, do not read.
 
 Never an error: a sweep over several agents gives each its own parameters. Start at inapplicable().
 """
@@ -13,6 +13,7 @@ from gaelp_ray.agents import Reads, agent_reads
 from gaelp_ray.agents.registry import TRAINING
 from gaelp_ray.config import FIELD_NAMES
 from gaelp_ray.sweep.plan import SweepPlan
+from gaelp_ray.worlds import MARKET_FIELDS
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,23 @@ class Inapplicable:
 
 
 def inapplicable(plan: SweepPlan) -> list[Inapplicable]:
-    """Every parameter of the file that some planned trial's agent does not read, in the order of the file."""
+    """Every parameter that changes nothing in some planned trial, in the order of the file."""
     everyone, sampled = _distinct(plan, sampled=False), _distinct(plan, sampled=True)
     written = dict.fromkeys(_names(plan.spec.trial), everyone)
     # The control arm has none of the sampled values.
     written |= dict.fromkeys(set(plan.spec.parameters) - set(written), sampled)
     order = [*plan.spec.parameters, *(name for name in written if name not in plan.spec.parameters)]
-    found = ((name, [reads for reads in written[name] if not reads.applies(name)]) for name in order)
-    return [_record(name, without, written[name]) for name, without in found if without]
+    env = plan.spec.trial.get("env")
+    return [record for name in order if (record := _inapplicable(name, written[name], env))]
+
+
+def _inapplicable(name: str, asked: Sequence[Reads], env: str | None) -> Inapplicable | None:
+    """None for a parameter that all of the agents read, in a world that reads it."""
+    if env and name in MARKET_FIELDS:
+        agents = tuple(reads.agent for reads in asked)
+        return Inapplicable(name, agents, (), f"{name} does not apply to {env}, which is no market")
+    without = [reads for reads in asked if not reads.applies(name)]
+    return _record(name, without, asked) if without else None
 
 
 def _distinct(plan: SweepPlan, sampled: bool) -> list[Reads]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
 from gaelp_ray.sweep.provenance import provenance
 from gaelp_ray.sweep.reflight import Arm, fly_arms
 from gaelp_ray.sweep.runner import SharedSettings, search
-from gaelp_ray.sweep.selection import finalists, select
+from gaelp_ray.sweep.selection import finalists, nobody, select
 from gaelp_ray.sweep.session import environment_set, ray_session, session_cpus
 from gaelp_ray.sweep.store import SweepFolder
 from gaelp_ray.tracking.artifacts import ModelArtifact, Publication, publish_selection
@@ -88,7 +88,7 @@ def run_sweep(
         trials = search(plan, settings, folder.path, listener)
         _require_uninterrupted(trials, folder)
         searched = time.monotonic()
-        selection = _final_stage(plan, trials, listener)
+        selection, trials = _final_stage(plan, trials, listener)
         selected = time.monotonic()
     cpu = sum(trial.cpu_seconds for trial in trials)
     timing = Timing(cpus, searched - started, selected - searched, cpu)
@@ -111,25 +111,40 @@ def _require_uninterrupted(trials: Sequence[TrialResult], folder: SweepFolder) -
         )
 
 
-def _final_stage(plan: SweepPlan, trials: list[TrialResult], listener: SweepListener) -> Selection:
-    """Re-fly the best trials, the control arm and the reference line on common fresh flights, and decide."""
+def _final_stage(
+    plan: SweepPlan, trials: list[TrialResult], listener: SweepListener
+) -> tuple[Selection, list[TrialResult]]:
+    """Re-fly the best trials, the control arm and the reference line on common fresh flights, and decide.
+
+    Also returns the trials, of which those that could not be re-flown have failed by now.
+    """
     spec, rules = plan.spec, plan.spec.select
     constraints = constraints_of(rules.constraints)
     chosen = finalists(trials, spec.metric.name, plan.goal, rules.top_k, constraints)
     if not chosen:
-        return select([], rules.min_delivery, rules.confidence)
+        return nobody(trials, spec.metric.name), trials
     market = plan.market
     arms = [Arm.from_checkpoint(trial.trial, Path(trial.checkpoint or ""), market) for trial in chosen]
     if isinstance(market, Market):  # nobody knows how to bid in an environment of the user's own
         arms.append(Arm.reference(REFERENCE, market))
-    flights = fly_arms(arms, rules.episodes, [spec.seed, Stream.SELECTION], listener)
+    flights, failed = fly_arms(arms, rules.episodes, [spec.seed, Stream.SELECTION], listener)
     evaluations = {label: summarise(totals, rules.confidence, rules.min_delivery) for label, totals in flights.items()}
-    candidates = [
-        Candidate(t.trial, "default" if t.is_default else "candidate", evaluations[t.trial], t) for t in chosen
+    trials = [
+        replace(t, status=TrialStatus.FAILED, error=f"in the final stage, {failed[t.trial]}")
+        if t.trial in failed
+        else t
+        for t in trials
     ]
+    candidates = [
+        Candidate(t.trial, "default" if t.is_default else "candidate", evaluations[t.trial], t)
+        for t in chosen
+        if t.trial in evaluations
+    ]
+    if not candidates:
+        return nobody(trials, spec.metric.name), trials
     if REFERENCE in evaluations:
         candidates.append(Candidate(REFERENCE, "reference", evaluations[REFERENCE]))
-    return select(candidates, rules.min_delivery, rules.confidence, constraints)
+    return select(candidates, rules.min_delivery, rules.confidence, constraints), trials
 
 
 def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection) -> None:

@@ -1,7 +1,7 @@
 """What a sweep will run: every trial with its whole configuration, checked before anything starts.
 
 plan_sweep() binds a sweep file's names to the fields of a trial, tries every value that the file can produce, and
-lays out the trials. It starts nothing and needs no Ray.
+lays out the trials. It starts nothing and needs no Ray; an environment of the user's own is flown for a moment.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any
 
 from gaelp_ray.agents import agent_types
 from gaelp_ray.agents.registry import missing_extra
-from gaelp_ray.config import FIELD_NAMES, SECTIONS, GAELPExperimentConfig, nest
-from gaelp_ray.errors import ConfigError, InputError, MarketError, did_you_mean
+from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
+from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
 from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.records import METRIC_NAMES, SAFETY
 from gaelp_ray.sweep.constraints import constraint_problems
 from gaelp_ray.sweep.document import Document, Problem, read_document
 from gaelp_ray.sweep.load import parse, unused_keys
+from gaelp_ray.sweep.own_env import env_problems
 from gaelp_ray.sweep.space import configurations, levels
 from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec
-from gaelp_ray.worlds import World, untrained, world_of
+from gaelp_ray.worlds import World, world_of
 
 LOWER_IS_BETTER = frozenset({"cpa", "cpc", *SAFETY}) | frozenset(
     {"bids_above_cap", "shares_above_cap", "short_of_delivery", "hours_off_pace"}
@@ -92,7 +93,10 @@ def plan_sweep(path: Path, overrides: Mapping[str, Any] | None = None) -> SweepP
         problems += list(_problems(spec))
     if problems or spec is None:
         raise document.complain(problems)
-    return SweepPlan(spec, tuple(_trials(spec)), tuple(unused_keys(document)))
+    plan = SweepPlan(spec, tuple(_trials(spec)), tuple(unused_keys(document)))
+    if problems := list(env_problems(spec, plan.market, (trial.config for trial in plan.trials))):
+        raise document.complain(problems)
+    return plan
 
 
 def _trials(spec: SweepSpec) -> Iterator[TrialPlan]:
@@ -130,35 +134,21 @@ def _metric_problems(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _trial_problems(spec: SweepSpec) -> Iterator[Problem]:
-    known = [*FIELD_NAMES, *SECTIONS]
+    known = [*FIELD_NAMES, *RECORDED, *SECTIONS]
     for key in spec.trial:
         if key not in known:
             yield Problem(("trial", key), f"unknown field. {did_you_mean(key, known)}")
         else:
             yield from _value_problems(("trial", key), {key: spec.trial[key]})
-    if spec.trial.get("env"):
-        yield from _env_problems(spec)
-
-
-def _env_problems(spec: SweepSpec) -> Iterator[Problem]:
-    """Whether an environment of one's own can be imported and flown by the agent that is fixed for all trials."""
-    try:
-        config = GAELPExperimentConfig(**nest(spec.trial))
-        untrained(world_of(config), config)
-    except ConfigError as error:
-        for field, text in error.problems:
-            yield Problem(("trial", field) if field in spec.trial else ("trial", "env"), f"{field}: {text}")
-    except InputError as error:
-        yield Problem(("trial", "env"), str(error))
 
 
 def _parameter_problems(name: str, parameter: ParameterSpec, spec: SweepSpec) -> Iterator[Problem]:
     here = ("parameters", name)
+    if name in ("market", "env", "seed", *RECORDED):
+        yield Problem(here, f"every trial of a sweep has the same {name}: put it under `trial`")
+        return
     if name not in FIELD_NAMES:
         yield Problem(here, f"unknown parameter. {did_you_mean(name, FIELD_NAMES)}")
-        return
-    if name in ("market", "env", "seed"):
-        yield Problem(here, f"every trial of a sweep has the same {name}: put it under `trial`")
         return
     if spec.method == "grid":
         try:

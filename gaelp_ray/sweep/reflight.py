@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 
 from gaelp_ray.agents import Agent
@@ -18,6 +19,7 @@ from gaelp_ray.checkpoint import load_model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.tracking.runs import describe
 from gaelp_ray.training import batches, fly_batch
 from gaelp_ray.worlds import World, reference_for, untrained, world_from
 
@@ -62,8 +64,12 @@ class Arm:
 
 def fly_arms(
     arms: Sequence[Arm], episodes: int, seeds: Sequence[int], listener: SweepListener
-) -> dict[str, FlightTotals]:
-    """Flights of every arm by label, each (episodes,), the same flights in the same order for all of them."""
+) -> tuple[dict[str, FlightTotals], dict[str, str]]:
+    """Flights of every arm by label, each (episodes,), the same flights in the same order for all of them.
+
+    The second record is that of arms that could not be flown, which only happens in an environment of the user's own:
+    label -> reason.
+    """
     pending: dict[Any, tuple[str, int]] = {}
     for arm in arms:
         shared = ray.put(arm)
@@ -71,14 +77,33 @@ def fly_arms(
             pending[_fly.remote(shared, flights, [*seeds, number])] = (arm.label, number)
     total = len(pending)
     flown: dict[tuple[str, int], FlightTotals] = {}
+    failed: dict[str, str] = {}
     while pending:
         listener.stage("re-flying the best", len(flown), total)
         ready, _ = ray.wait(list(pending), num_returns=1)
         for reference in ready:
-            flown[pending.pop(reference)] = ray.get(reference)
+            label, number = pending.pop(reference)
+            try:
+                flown[label, number] = ray.get(reference)
+            except ray.exceptions.RayTaskError as error:
+                failed.setdefault(label, describe(error.cause))
     listener.stage("re-flying the best", total, total)
     numbers = [number for number, _ in batches(episodes)]
-    return {arm.label: FlightTotals.concatenate([flown[arm.label, n] for n in numbers]) for arm in arms}
+    labels = [arm.label for arm in arms if arm.label not in failed]
+    totals = {label: FlightTotals.concatenate([flown[label, n] for n in numbers]) for label in labels}
+    failed |= _with_other_budgets(totals)
+    return {label: totals[label] for label in labels if label not in failed}, failed
+
+
+def _with_other_budgets(flights: Mapping[str, FlightTotals]) -> dict[str, str]:
+    """Arms whose flights had other budgets than those of the first arm, so that nothing can be compared."""
+    reason = "its flights had other budgets than those of {}: no action may change a flight's budget"
+    first = next(iter(flights), "")
+    return {
+        label: reason.format(first)
+        for label, totals in flights.items()
+        if not np.array_equal(totals.budget, flights[first].budget)
+    }
 
 
 @ray.remote(num_cpus=1)

@@ -61,8 +61,7 @@ def select(
     reference = next((c for c in arms if c.role == "reference"), None)
     versus_default = _against(winner, default, faults, confidence)
     versus_reference = _against(winner, reference, faults, confidence)
-    bounds = f" and keep {in_words(constraints)}" if constraints else ""
-    parts = [f"{winner.label} has the best ROAS among the arms that deliver the budget{bounds}"]
+    parts = [f"{winner.label} has the best ROAS among the arms{_that_may_win(winner, constraints)}"]
     if winner is default:
         parts.append("it is the default configuration: the sweep found nothing better")
     elif default:
@@ -70,6 +69,13 @@ def select(
     if reference:
         parts.append(_versus("BayesDual with its default constants", reference, versus_reference, faults))
     return Selection(ranking, ineligible, winner, "; ".join(parts), versus_default, versus_reference)
+
+
+def _that_may_win(winner: Candidate, constraints: Sequence[Constraint]) -> str:
+    """Without a budget, which an environment of the user's own need not have, every arm delivers."""
+    budgeted = not math.isnan(winner.evaluation.metrics.delivery)
+    kept = ["deliver the budget"] * budgeted + [f"keep {in_words(constraints)}"] * bool(constraints)
+    return f" that {' and '.join(kept)}" if kept else ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,18 @@ class _Faults:
     def reason(self, arm: Candidate) -> str:
         """All faults of one arm; empty where it may win."""
         return "; ".join(filter(None, (self.undelivered[arm.label], self.broken[arm.label])))
+
+
+def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
+    """The selection of a sweep none of whose trials could be re-flown, and why."""
+    errors = list(dict.fromkeys(t.error for t in trials if t.status is TrialStatus.FAILED))
+    failed = sum(t.status is TrialStatus.FAILED for t in trials)
+    unmeasured = sum(t.status is TrialStatus.COMPLETED and not math.isfinite(t.score(metric)) for t in trials)
+    others = f"; and {len(errors) - 1} other reasons" if len(errors) > 1 else ""
+    parts = [f"{failed} of {len(trials)} failed: {errors[0]}{others}"] if failed else []
+    if unmeasured:
+        parts.insert(0, f"{unmeasured} of {len(trials)} measured no {metric}")
+    return Selection((), {}, None, f"no eligible trial: {', '.join(parts)}")
 
 
 def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:

@@ -93,7 +93,7 @@ class SweepFolder:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             for row in rows:
-                cells = {k: json.dumps(plain(v)) if isinstance(v, Mapping) else v for k, v in row.items()}
+                cells = {k: json.dumps(plain(v)) if isinstance(v, Mapping) else plain(v) for k, v in row.items()}
                 writer.writerow(cells)
 
     def read_selection(self) -> dict[str, Any]:

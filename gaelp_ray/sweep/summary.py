@@ -9,10 +9,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gaelp_ray.records import shown
 from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult
+from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.constraints import Constraint, violations
 from gaelp_ray.sweep.plan import SweepPlan
 from gaelp_ray.tracking.artifacts import Leaderboard, Publication
+
+MARKET_USE = """\
+with DIR the folder of this file. `model.json` holds the whole configuration and market, `model.npz` the arrays."""
+OWN_USE = """\
+with DIR the folder of this file. `model.json` holds the configuration, `model.npz` the arrays. The environment is
+not in it: run the command in the folder of its module, whose source must be what it was when the sweep ran."""
+MARKET_LIMITS = """\
+The numbers hold for the simulated market and its departures, which are partly assumed (`gaelp-ray markets`)."""
+OWN_LIMITS = """\
+The numbers hold for this environment as its source was when the sweep ran."""
 
 
 def rows(
@@ -133,17 +145,18 @@ def card(plan: SweepPlan, winner: Candidate, reason: str) -> str:
     params = dict(winner.trial.params) if winner.trial else {}
     settings = "\n".join(f"- `{name}`: {value}" for name, value in params.items()) or "- all defaults"
     agent = winner.trial.config["agent_type"] if winner.trial else "BayesDual"
+    own = isinstance(plan.market, OwnEnv)
     return f"""# {plan.spec.name}-best
 
-A {agent} bidder for the market `{plan.market.name}` ({plan.market.description}), the winner of the sweep
-`{plan.spec.name}` (trial `{winner.label}`).
+A {agent} bidder for the {"environment" if own else "market"} `{plan.market.name}` ({plan.market.description}), the
+winner of the sweep `{plan.spec.name}` (trial `{winner.label}`).
 
 | metric | value |
 |---|---|
 | ROAS | {metrics.roas:.3f} ({winner.evaluation.confidence:.0%} interval {interval.low:.3f} to {interval.high:.3f}) |
-| delivery | {metrics.delivery:.1%} of the budget |
-| optimality | {metrics.optimality:.1%} of the hindsight optimum |
-| cost per conversion | {metrics.cpa:.2f} {plan.market.currency} |
+| delivery | {shown(metrics.delivery, "{:.1%}", "of the budget")} |
+| optimality | {shown(metrics.optimality, "{:.1%}", "of the hindsight optimum")} |
+| cost per conversion | {shown(metrics.cpa, "{:.2f}", plan.market.currency)} |
 | flights | {metrics.flights} fresh ones, never used in training or search |
 
 Decision: {reason}.
@@ -156,10 +169,10 @@ Decision: {reason}.
 
     gaelp-ray evaluate DIR --episodes 512
 
-with DIR the folder of this file. `model.json` holds the whole configuration and market, `model.npz` the arrays.
+{OWN_USE if own else MARKET_USE}
 
 ## Limits
 
-The numbers hold for the simulated market and its departures, which are partly assumed (`gaelp-ray markets`). The
-interval is that of these flights; it does not account for the choice of the best among several.
+{OWN_LIMITS if own else MARKET_LIMITS}
+The interval is that of these flights; it does not account for the choice of the best among several.
 """

@@ -106,7 +106,10 @@ class RunLog:
         try:
             action(self._run)
         except (wandb.Error, OSError) as error:
-            logger.warning("W&B: %s", error)
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        logger.warning("W&B: %s", error)
 
 
 class _ClosingOnFailure(AbstractContextManager[None]):

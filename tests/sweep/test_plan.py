@@ -138,7 +138,12 @@ def test_cost_per_acquisition_is_minimised_as_wandb_does(plan):
     assert plan(BASE + "metric: {name: cpa}\n").goal == "minimize"
 
 
-@pytest.mark.parametrize("name", ["market", "env", "seed"])
+def test_fields_that_are_only_recorded_may_stand_under_trial(plan):
+    made = plan(BASE + "trial: {max_steps_per_episode: 50, environment_type: mine}\n")
+    assert {(arm.config.max_steps_per_episode, arm.config.environment_type) for arm in made.trials} == {(50, "mine")}
+
+
+@pytest.mark.parametrize("name", ["market", "env", "seed", "max_steps_per_episode", "environment_type"])
 def test_what_all_trials_share_cannot_be_swept(refusal, name):
     (problem,) = refusal(BASE + f"  {name}: {{values: [1, 2]}}\n")
     assert problem.startswith(f"5:3: parameters.{name}: every trial of a sweep has the same {name}: put it under `tr")

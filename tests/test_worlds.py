@@ -1,0 +1,138 @@
+"""Markets and own environments behind the same functions, and models of the latter."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaelp_ray.checkpoint import Model, load_model, save_model
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.errors import ConfigError, MarketError, ModelError, OwnEnvError
+from gaelp_ray.market import load_market
+from gaelp_ray.simulator.own import OwnEnv
+from gaelp_ray.training import evaluate, make_untrained, train
+from gaelp_ray.worlds import MARKET_FIELDS, reference_for, untrained, world_from, world_of
+
+KEYS = {"env": "shop:Shop", "num_episodes": 16, "batch_size": 8, "ppo": {"reference": "none"}}
+
+
+def elsewhere(monkeypatch, tmp_path, name="elsewhere"):
+    """Another process in another folder, as far as imports can tell."""
+    folder = tmp_path / name
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
+    sys.modules.pop("shop", None)
+
+
+@pytest.fixture
+def saved(shop, tmp_path):
+    """A trained model of the shop in tmp_path/model, and its agent."""
+    shop()
+    config = GAELPExperimentConfig(**KEYS)
+    env, agent = make_untrained(config)
+    learned = [iteration.learning for iteration in train(env, agent, config)]
+    assert len(learned) == 2 and all(np.isfinite(list(numbers.values())).all() for numbers in learned)
+    save_model(tmp_path / "model", Model(agent, config, world_of(config), {}))
+    return agent
+
+
+def test_a_configuration_names_a_market_or_an_environment(shop, tmp_path):
+    shop()
+    assert world_of(GAELPExperimentConfig()) == load_market("airfrance-search")
+    world = world_of(GAELPExperimentConfig(**KEYS))
+    assert world == OwnEnv(env="shop:Shop", folder=str(tmp_path)) == world_from(world.model_dump(mode="json"), "here")
+    assert world_of(GAELPExperimentConfig(**KEYS), "/mine") == OwnEnv(env="shop:Shop", folder="/mine")
+    assert reference_for(world) is None
+
+
+def test_plain_values_that_are_no_environment_are_refused_with_their_place():
+    with pytest.raises(MarketError, match=r"^model\.json: Extra inputs are not permitted$"):
+        world_from({"env": "shop:Shop", "foldr": "x"}, "model.json")
+
+
+@pytest.mark.parametrize("path", ["shop", "shop:", ":Shop", "shop.py:Shop", "my-shop:Shop", "a/shop:Shop", "a:b:c", ""])
+def test_a_malformed_import_path_is_refused(path):
+    with pytest.raises(ConfigError) as refused:
+        GAELPExperimentConfig(env=path)
+    ((field, text),) = refused.value.problems
+    assert field == "env" and text.startswith(f"{path!r} is no import path: write module:Class, such as shop:Shop")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "text"),
+    [
+        ({"agent_type": "BayesDual"}, "agent_type", "BayesDual bids in markets only. With an env of your own: PPO, sb"),
+        ({"agent_type": "CEM", "batch_size": 16}, "agent_type", "CEM bids in markets only"),
+        ({"agent_type": "PID"}, "agent_type", "PID bids in markets only"),
+        ({"ppo": {}}, "ppo.reference", "PPO would correct BayesDual, which bids in markets only: with an env"),
+        ({"ppo": {"reference": "PID"}}, "ppo.reference", "PPO would correct PID"),
+        ({"agent_type": "sb3:A2C"}, "sb3.reference", "sb3:A2C would correct BayesDual"),
+    ],
+)  # fmt: skip
+def test_agents_that_know_markets_only_do_not_fly(shop, changes, field, text):
+    shop()
+    config = GAELPExperimentConfig(**{**KEYS, **changes})
+    with pytest.raises(ConfigError) as refused:
+        untrained(world_of(config), config)
+    ((where, what),) = refused.value.problems
+    assert where == field and what.startswith(text)
+
+
+def test_fields_of_markets_are_fields():
+    assert set(MARKET_FIELDS) < set(GAELPExperimentConfig.model_fields)
+
+
+def test_a_model_flies_the_same_from_another_folder(saved, tmp_path, monkeypatch):
+    before = evaluate(saved, world_of(GAELPExperimentConfig(**KEYS)), 32, [0, 5])
+    elsewhere(monkeypatch, tmp_path)
+    model = load_model(tmp_path / "model")
+    assert model.market == OwnEnv(env="shop:Shop", folder=str(tmp_path))
+    after = evaluate(model.agent, model.market, 32, [0, 5])
+    np.testing.assert_array_equal(after.totals.revenue, before.totals.revenue)
+    assert after.metrics.steps == before.metrics.steps
+
+
+def test_on_another_machine_the_module_is_looked_for_where_the_command_runs(saved, tmp_path, monkeypatch):
+    there = tmp_path / "there"
+    there.mkdir()
+    shutil.move("shop.py", there / "shop.py")
+    elsewhere(monkeypatch, tmp_path, "there")
+    assert load_model(tmp_path / "model").market.name == "shop:Shop"
+
+
+def test_a_model_whose_module_is_gone_says_where_it_was_looked_for(saved, tmp_path, monkeypatch):
+    Path("shop.py").unlink()
+    elsewhere(monkeypatch, tmp_path)
+    with pytest.raises(OwnEnvError) as refused:
+        load_model(tmp_path / "model")
+    looked = f"no module 'shop' in {tmp_path} or {tmp_path / 'elsewhere'}, nor among the installed packages"
+    assert looked in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gamma(4.0, 0.5)": "gamma(4.0, 0.6)"},
+        # Its arrays do not even fit any more; that is not what is wrong.
+        {"(2,), np.float32)": "(3,), np.float32)", "[self.day / 5.0,": "[0.0, self.day / 5.0,"},
+    ],
+)
+def test_a_changed_environment_is_another_one(saved, shop, tmp_path, changes):
+    shop(changes)
+    with pytest.raises(ModelError) as refused:
+        load_model(tmp_path / "model")
+    assert str(refused.value) == (
+        f"{tmp_path / 'model'}: the source of 'shop:Shop' has changed since the model was trained, and a changed "
+        "environment is another one: restore its module as it was, or sweep again"
+    )
+
+
+def test_a_model_of_an_environment_is_for_no_market(saved, tmp_path):
+    model = load_model(tmp_path / "model")
+    with pytest.raises(ModelError, match="flies in the environment 'shop:Shop', no market: leave --market out"):
+        model.require_market(load_market("airfrance-search"))

@@ -1,0 +1,83 @@
+"""Rows and curves are arithmetic on what was handed over."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaelp_ray import GAELPExperimentConfig
+from gaelp_ray.tracking.curve import POINTS, lines
+from gaelp_ray.tracking.rows import batch_row, summary
+from gaelp_ray.tracking.values import number, readable, sift
+
+
+def test_one_episode_has_no_trend():
+    row = batch_row([{"total_reward": 3.0}], 10, {}).good
+    assert row["batch/avg_reward_10ep"] == 3.0
+    assert "batch/reward_trend" not in row
+
+
+def test_a_gap_in_a_batch_shortens_the_mean():
+    row = batch_row([{"total_reward": 1.0}, {"total_reward": math.nan}, {}, {"total_reward": 5.0}], 4, {}).good
+    assert (row["batch/avg_reward_4ep"], row["batch/episodes"]) == (3.0, 4.0)
+
+
+def test_summary_of_nothing_counts_nothing():
+    assert summary([]) == {"total_episodes": 0.0}
+
+
+def test_pooled_roas_is_of_the_money_not_of_the_episodes():
+    episodes = [{"total_cost": 1.0, "total_revenue": 10.0}, {"total_cost": 99.0, "total_revenue": 90.0}]
+    assert summary(episodes)["pooled_roas"] == 1.0
+
+
+def test_curve_has_the_episodes_their_moving_average_and_the_reference():
+    rows = [{"episode/number": n, "x": float(n * n)} for n in range(1, 41)]
+    found = lines(rows, "x", {"BayesDual": 7.0})
+    assert list(found) == ["episodes", "mean of 10", "BayesDual"]
+    assert found["episodes"] == (list(range(1, 41)), [float(n * n) for n in range(1, 41)])
+    xs, ys = found["mean of 10"]
+    assert (xs[0], xs[-1], len(xs)) == (10.0, 40.0, 31)
+    assert ys[0] == pytest.approx(sum(n * n for n in range(1, 11)) / 10)
+    assert found["BayesDual"] == ([1.0, 40.0], [7.0, 7.0])
+
+
+def test_long_curve_is_thinned_and_keeps_its_ends():
+    rows = [{"episode/number": n, "x": 1.0} for n in range(10_000)]
+    xs, _ = lines(rows, "x", {})["episodes"]
+    assert (len(xs), xs[0], xs[-1]) == (POINTS, 0.0, 9999.0)
+
+
+def test_curve_of_what_no_episode_has_is_empty():
+    assert lines([{"episode/number": 1}, {"x": 2.0}], "x", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "as_float"), [(2, 2.0), (np.int64(3), 3.0), (True, 1.0), (np.bool_(True), 1.0), (np.float32(0.5), 0.5)]
+)
+def test_numbers_of_every_kind_are_numbers(value, as_float):
+    assert number(value) == as_float
+    assert sift({"x": value}, "custom").good == {"custom/x": as_float}
+
+
+@pytest.mark.parametrize("value", ["1", None, [1], 2j, np.complex64(1), 10**400])
+def test_everything_else_is_none(value):
+    assert math.isnan(number(value))
+
+
+def test_a_long_wrong_value_is_said_in_short():
+    assert len(sift({"x": "a" * 500}, "custom").wrong["custom/x"]) < 60
+
+
+def test_texts_are_taken_only_where_they_are_facts():
+    assert sift({"x": "a"}, "calibration", texts=True).good == {"calibration/x": "a"}
+    assert sift({"x": "a"}, "custom").good == {}
+
+
+def test_readable_is_strict_json_of_anything():
+    content = {"a": np.array([1.0, math.nan]), 2: Path("x/y"), "s": {"b", "a"}, "c": GAELPExperimentConfig(seed=5)}
+    found = readable(content)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["a"], found["2"], found["s"], found["c"]["seed"]) == ([1.0, None], "x/y", ["a", "b"], 5)
