@@ -35,6 +35,7 @@ class Ledger:
         self.log_fatigue = zeros(*shape)  # log of what the impressions so far have left of the click-through rate
         self.pending: IntArray | int = 0  # conversions that happened and are not reported yet
         self._unripe = zeros(*shape)  # clicks whose conversions, if any, would not have been reported yet
+        self._pacing_error: FloatArray = zeros(len(budget))
         self._violations = {name: zeros(len(budget)) for name in ("bids_above_cap", "hours_off_pace")}
         self._win_rate, self._log_price_ratio = zeros(*shape), zeros(*shape)
         self._uncapped = bool((landscape.spend_cap >= 1.0).all())
@@ -63,7 +64,7 @@ class Ledger:
         self._conversions += outcome.conversions
         self._revenue += outcome.revenue
         # Without money there is nothing to expect.
-        expected = self._calibrated_clicks * (market.traffic[self.hour] * outcome.win_rate * outcome.open)
+        expected = self._calibrated_clicks * ((market.traffic[self.hour] * outcome.open) * outcome.win_rate)
         if market.fatigue_rate:
             expected *= np.exp(self.log_fatigue)
             self.log_fatigue = market.log_fatigue(self._impressions)
@@ -81,25 +82,22 @@ class Ledger:
         left = self.budget * (1.0 - ROUNDING) - self._cost.sum(axis=1)
         self.budget_left = np.where(left > SMALL_CHANGE * self.budget, left, 0.0)
         self.hour += 1
+        # Spent share of the budget - share of the expected traffic that has passed.
+        self._pacing_error = 1.0 - self.budget_left / self.budget - self._traffic_passed[self.hour]
         self._count_violations(bids)
         return earned
 
     def _count_violations(self, bids: FloatArray) -> None:
         limits = self._market.safety
         self._violations["bids_above_cap"] += (bids > limits.max_bid).sum(axis=1)
-        self._violations["hours_off_pace"] += np.abs(self._pacing_error()) > limits.max_pacing_error
-
-    def _pacing_error(self) -> FloatArray:
-        """Spent share of the budget - share of the expected traffic that has passed, (B,)."""
-        error: FloatArray = 1.0 - self.budget_left / self.budget - self._traffic_passed[self.hour]
-        return error
+        self._violations["hours_off_pace"] += np.abs(self._pacing_error) > limits.max_pacing_error
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""
         left = self.budget_left / self.budget
         flat = np.ones(len(self.budget))
         angle = 2.0 * np.pi * (self.hour % HOURS_PER_DAY) / HOURS_PER_DAY
-        ripe = self._clicks - self._unripe
+        ripe = self._clicks - self._unripe if self._market.report_rate < 1.0 else self._clicks
         posterior = (self._conversions + self._prior_conversions) / (ripe + self._prior_clicks)
         per_channel = {
             "log_conversion_rate_ratio": np.log(posterior / self._market.conversion_rate),
@@ -114,7 +112,7 @@ class Ledger:
         overall = {
             "time_left": flat * (1.0 - self.hour / HOURS),
             "budget_left": left,
-            "pacing_error": self._pacing_error(),
+            "pacing_error": self._pacing_error,
             "hour_sin": flat * np.sin(angle),
             "hour_cos": flat * np.cos(angle),
             "log_budget": np.log(self.budget / self._market.budget),
