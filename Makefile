@@ -23,7 +23,7 @@ bench: $(STAMP)  ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/learners.py
 
-quality: $(STAMP)  ## how good the bidders are, paired on common flights: about 45 minutes
+quality: $(STAMP)  ## how good the bidders are, paired on common flights: most of an hour
 	$(BIN)/python benchmarks/quality.py
 
 sb3: $(SB3)  ## the extra sb3: torch and stable-baselines3, for agents sb3:PPO, sb3:A2C, sb3:SAC and for bench

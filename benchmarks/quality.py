@@ -1,6 +1,6 @@
 """How good the bidders are: optimality on flights that nobody trained with, as paired differences with 95 % intervals.
 
-    make quality                   # everything: about 45 minutes on two cores
+    make quality                   # everything: most of an hour on two cores
     python benchmarks/quality.py --seeds 1 --flights 256      # a look
 
 Three tables. Classical bidders in every market. Learners against BayesDual with its default constants, on the same

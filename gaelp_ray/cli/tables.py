@@ -207,7 +207,8 @@ def evaluation_table(evaluation: Evaluation, market: World, console: Console) ->
     table.add_row("conversion rate", shown(metrics.conversion_rate, "{:.2%}"))
     table.add_row("CPC", shown(metrics.cpc, "{:.2f}", market.currency))
     table.add_row("cost per conversion", shown(metrics.cpa, "{:.2f}", market.currency))
-    table.add_row("safety violations per flight", _violations(metrics))
+    if not isinstance(market, OwnEnv):  # an own environment has no limits to count by
+        table.add_row("safety violations per flight", _violations(metrics))
     console.print(f"{metrics.flights} fresh flights through {market.name}", highlight=False)
     console.print(table)
 
