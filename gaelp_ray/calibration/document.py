@@ -12,12 +12,16 @@ import yaml
 from gaelp_ray.calibration.fit import SOURCE, Estimates, Number
 from gaelp_ray.calibration.table import CampaignTable
 from gaelp_ray.market import load_market
+from gaelp_ray.market.held_out import HeldOut
 from gaelp_ray.market.validation import Validation
 
 HOURS = {"avito": "airfrance-search", "open_bandit": "kag-social", "alimama": "ipinyou-display"}
 """Shipped shapes of the week's traffic, and the markets that they are taken from."""
 
 ASSUMED_DAYS = 30.0
+
+SUM_DIGITS = 12
+"""Significant digits of sums over rows: no cent is lost."""
 
 ASSUMED_FLIGHT = {
     "budget_log_range": Number(0.7, "assumed", "budgets differ by a factor exp(uniform(-0.7, 0.7))"),
@@ -50,12 +54,15 @@ class Wishes:
     budget: float | None = None
 
 
-def market_text(table: CampaignTable, found: Estimates, wishes: Wishes, validation: Validation) -> str:
+def market_text(
+    table: CampaignTable, found: Estimates, wishes: Wishes, validation: Validation, held_out: HeldOut | None = None
+) -> str:
     """The text of a market file."""
-    return "\n".join(_lines(table, found, wishes, validation)) + "\n"
+    lines = [*_lines(table, found, wishes), *_validation(validation), *(_held_out(held_out) if held_out else ())]
+    return "\n".join(lines) + "\n"
 
 
-def _lines(table: CampaignTable, found: Estimates, wishes: Wishes, validation: Validation) -> Iterator[str]:
+def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[str]:
     origin = table.origin
     shape = load_market(HOURS[wishes.hours])
     yield "# Calibrated by `gaelp-ray calibrate`. Every number carries its source: a key of `sources`, or `assumed`."
@@ -70,7 +77,7 @@ def _lines(table: CampaignTable, found: Estimates, wishes: Wishes, validation: V
     yield f"  {shape.hour_of_week.source}: {_flow(' '.join(shape.sources[shape.hour_of_week.source].split()))}"
     yield ""
     yield "# What the campaigns did in the whole period."
-    yield from ["channels:", f"  source: {SOURCE}", "  rows:", *(f"    - {_flow(row)}" for row in _channels(table))]
+    yield from ["channels:", f"  source: {SOURCE}", "  rows:", *(f"    - {_flow(row, SUM_DIGITS)}" for row in _channels(table))]
     days = _days(table, wishes)
     yield _number("period_days", days)
     if table.revenue is None:
@@ -87,7 +94,6 @@ def _lines(table: CampaignTable, found: Estimates, wishes: Wishes, validation: V
     yield from ["", "# How a flight departs from the calibrated means.", "departures:"]
     yield from (f"  {_number(key, number)}" for key, number in ASSUMED_DEPARTURES.items())
     yield f"  {_number('order_value_shape', found.order_value_shape)}"
-    yield from _validation(validation)
 
 
 def _validation(validation: Validation) -> Iterator[str]:
@@ -105,6 +111,14 @@ def _validation(validation: Validation) -> Iterator[str]:
             yield "    coverage_90: null"
 
 
+def _held_out(held_out: HeldOut) -> Iterator[str]:
+    yield from ["", "# Real campaigns to compare the market with: each is predicted from its channel without it."]
+    yield from ["held_out:", f"  kind: {held_out.kind}", f"  source: {held_out.source}"]
+    yield from [f"  {_pair('note', held_out.note)}", "  rows:"]
+    for row in held_out.rows:
+        yield f"    - {_flow(row.model_dump(exclude_none=True), SUM_DIGITS)}"
+
+
 def _provenance(table: CampaignTable) -> str:
     origin = table.origin
     read = ", ".join(f"{name} from {column!r}" for name, column in origin.columns.items())
@@ -119,7 +133,7 @@ def _channels(table: CampaignTable) -> Iterator[dict[str, Any]]:
     names = ("impressions", "clicks", "cost", "conversions", *(() if table.revenue is None else ("revenue",)))
     sums = {name: table.sums(getattr(table, name)) for name in names}
     for s, segment in enumerate(table.segments):
-        yield {"name": segment, **{name: _rounded(float(sums[name][s]), 10) for name in names}}
+        yield {"name": segment, **{name: float(sums[name][s]) for name in names}}
 
 
 def _days(table: CampaignTable, wishes: Wishes) -> Number:
@@ -151,11 +165,11 @@ def _rounded(number: float, digits: int = 6) -> float | int:
     return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
-def _flow(value: Any) -> str:
+def _flow(value: Any, digits: int = 6) -> str:
     """One line of YAML."""
     if isinstance(value, float):
         value = _rounded(value)
     if isinstance(value, dict):
-        value = {k: _rounded(v) if isinstance(v, float) else v for k, v in value.items()}
+        value = {k: _rounded(v, digits) if isinstance(v, float) else v for k, v in value.items()}
     text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -9,6 +9,7 @@ from pathlib import Path
 from gaelp_ray.calibration.columns import ColumnChoice
 from gaelp_ray.calibration.document import ASSUMED_DAYS, HOURS, Wishes, market_text
 from gaelp_ray.calibration.fit import Pooled, estimate, pool
+from gaelp_ray.calibration.halves import random_halves
 from gaelp_ray.calibration.table import CampaignTable, Origin, read_table
 from gaelp_ray.calibration.validation import validate
 from gaelp_ray.errors import TableError, did_you_mean
@@ -34,7 +35,7 @@ def calibrate(path: Path, choice: ColumnChoice, wishes: Wishes, seed: int = 0) -
     pooled = pool(_with_revenue(table, wishes))
     found = estimate(pooled.table)
     validation = validate(pooled.table, wishes.order_value, seed)
-    text = market_text(pooled.table, found, wishes, validation)
+    text = market_text(pooled.table, found, wishes, validation, random_halves(pooled.table, seed))
     market = parse_market(text, wishes.name)
     return Calibration(market, text, table.origin, validation, tuple(_remarks(table, pooled, wishes)))
 

@@ -107,15 +107,15 @@ def _hour(rng: np.random.Generator, found: Estimates, fit: _Fit, rows: CampaignT
         volume=exposures / won,
         log_price=unit.log_price + np.log(cpc),
         pricing=pricing,
-        ctr=_around(rng, ctr, found.ctr_variation),
-        conversion_rate=_around(rng, rate, found.conversion_rate_variation),
+        ctr=around(rng, ctr, found.ctr_variation),
+        conversion_rate=around(rng, rate, found.conversion_rate_variation),
         order_value=value[0],
         order_value_shape=shape,
     )
     return hour, unit.bid * cpc
 
 
-def _around(rng: np.random.Generator, mean: FloatArray, variation: float) -> FloatArray:
+def around(rng: np.random.Generator, mean: FloatArray, variation: float | FloatArray) -> FloatArray:
     """Beta draws of these means and this coefficient of variation, or as close to it as a rate can come."""
     variance = np.minimum((variation * mean) ** 2, 0.95 * mean * (1.0 - mean))
     inside = (mean > 0.0) & (mean < 1.0) & (variance > 0.0)

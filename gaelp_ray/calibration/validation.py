@@ -48,12 +48,12 @@ def validate(
     models, coverages = [], []
     for number, half in enumerate(halves[:SPLITS]):
         seen, unseen = _halves(table, half, order_value)
-        compared = _enough(seen, unseen, min_clicks)
+        compared = enough(seen, unseen, min_clicks)
         count = REPLICATES if number < intervals else FEW_REPLICATES
         drawn = replicates_of(draw_rng, table.rows(half), table.rows(~half), order_value, count)
-        models.append(_errors(rates(drawn.sum(axis=0)), rates(unseen), compared))
+        models.append(errors_of(rates(drawn.sum(axis=0)), rates(unseen), compared))
         if number < intervals:
-            coverages.append(_coverage(rates(drawn), rates(unseen), compared))
+            coverages.append(coverage_of(rates(drawn), rates(unseen), compared))
     whole = estimate(table)
     return Validation(
         rows=n,
@@ -65,7 +65,7 @@ def validate(
         replicates=REPLICATES,
         seed=seed,
         row_spread=_row_spread(whole),
-        **{name: _beside(m, models, floors, np.array(coverages)) for m, name in enumerate(METRICS)},
+        **{name: beside(m, models, floors, np.array(coverages)) for m, name in enumerate(METRICS)},
     )
 
 
@@ -91,15 +91,15 @@ def _halves(table: CampaignTable, half: BoolArray, order_value: float | None) ->
     return sums(table.rows(half), order_value), sums(table.rows(~half), order_value)
 
 
-def _enough(one: Sums, other: Sums, min_clicks: int) -> BoolArray:
+def enough(one: Sums, other: Sums, min_clicks: int) -> BoolArray:
     """Segments with enough clicks, and some cost, in both halves: (S,)."""
-    enough: BoolArray = (np.minimum(one[1], other[1]) >= min_clicks) & (np.minimum(one[2], other[2]) > 0)
-    return enough
+    found: BoolArray = (np.minimum(one[1], other[1]) >= min_clicks) & (np.minimum(one[2], other[2]) > 0)
+    return found
 
 
 @dataclass(frozen=True)
-class _Errors:
-    """Errors of one split, (4,) each; NaN where no segment could be compared."""
+class Errors:
+    """Of each metric, (4,) each; NaN where no segment could be compared."""
 
     segments: int
     mae: FloatArray
@@ -108,19 +108,19 @@ class _Errors:
     within_1x: FloatArray
 
 
-def _compare(seen: Sums, unseen: Sums, min_clicks: int) -> _Errors:
-    return _errors(rates(seen), rates(unseen), _enough(seen, unseen, min_clicks))
+def _compare(seen: Sums, unseen: Sums, min_clicks: int) -> Errors:
+    return errors_of(rates(seen), rates(unseen), enough(seen, unseen, min_clicks))
 
 
-def _errors(told: FloatArray, real: FloatArray, compared: BoolArray) -> _Errors:
+def errors_of(told: FloatArray, real: FloatArray, compared: BoolArray) -> Errors:
     """Of (4, S) rates against the real ones, over the compared segments."""
     count = int(compared.sum())
     if not count:
         nothing = np.full(len(METRICS), np.nan)
-        return _Errors(0, nothing, nothing, nothing, nothing)
+        return Errors(0, nothing, nothing, nothing, nothing)
     told, real = told[:, compared], real[:, compared]
     gap = np.abs(told - real)
-    return _Errors(
+    return Errors(
         segments=count,
         mae=gap.mean(axis=1),
         rmse=np.sqrt((gap**2).mean(axis=1)),
@@ -130,13 +130,13 @@ def _errors(told: FloatArray, real: FloatArray, compared: BoolArray) -> _Errors:
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:
-    """Pearson's, NaN for constants and for fewer than three segments."""
-    if len(a) < 3 or a.std() < 1e-12 * abs(a.mean()) or b.std() < 1e-12 * abs(b.mean()):
+    """Pearson's; NaN for constants, for what is not known, and for fewer than three segments."""
+    if len(a) < 3 or not all(x.std() > 1e-12 * abs(x.mean()) for x in (a, b)):
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _coverage(drawn: FloatArray, real: FloatArray, compared: BoolArray) -> FloatArray:
+def coverage_of(drawn: FloatArray, real: FloatArray, compared: BoolArray) -> FloatArray:
     """(4,) share of the compared segments whose real rate lies in the 90 % interval of the replicates (R, 4, S)."""
     if not compared.any():
         return np.full(len(METRICS), np.nan)
@@ -146,10 +146,10 @@ def _coverage(drawn: FloatArray, real: FloatArray, compared: BoolArray) -> Float
     return share
 
 
-def _beside(
-    metric: int, models: Sequence[_Errors], floors: Sequence[_Errors], coverages: FloatArray
-) -> MetricValidation:
-    def medians(of: Callable[[_Errors], FloatArray]) -> tuple[float | None, float | None]:
+def beside(metric: int, models: Sequence[Errors], floors: Sequence[Errors], coverages: FloatArray) -> MetricValidation:
+    """One metric's figures beside their floors: medians over splits, and the mean of the (K, 4) coverages."""
+
+    def medians(of: Callable[[Errors], FloatArray]) -> tuple[float | None, float | None]:
         return _median([of(m)[metric] for m in models]), _median([of(f)[metric] for f in floors])
 
     within = medians(lambda errors: errors.within_1x)

@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from gaelp_ray.market import Market
+from gaelp_ray.market.headline import headline
 
 
 def market_facts(market: Market) -> dict[str, Any]:
     """Headline figures and provenance of a market."""
-    rows, land = market.channels.rows, market.landscape
-    clicks = np.array([row.clicks for row in rows])
-    cost, sales = float(clicks @ land.cpc), clicks * land.conversion_rate
     numbers = [source for _, source in market.provenance()]
     return {
         "name": market.name,
         "description": market.description,
         "currency": market.currency,
-        "channels": [row.name for row in rows],
+        "channels": market.channel_names,
         "auction": market.auction,
         "prices": market.prices.kind,
         "week": market.hour_of_week.source,
         "conditions": _conditions(market),
         "safety": {name: sourced["value"] for name, sourced in market.safety.model_dump().items()},
-        "roas": float(sales @ land.order_value) / cost,
-        "cpc": cost / float(clicks.sum()),
-        "conversion_rate": float(sales.sum() / clicks.sum()),
+        **headline(market),
         "sources": dict(market.sources),
         "numbers_by_source": {source: numbers.count(source) for source in sorted(set(numbers))},
         "validation": market.validation.model_dump(mode="json") if market.validation else None,

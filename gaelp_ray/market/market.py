@@ -33,6 +33,7 @@ from gaelp_ray.market.blocks import (
     TablePrices,
 )
 from gaelp_ray.market.conditions import ConversionDelay, Fatigue, Safety, SpendCaps, changed, spend_caps
+from gaelp_ray.market.held_out import HeldOut
 from gaelp_ray.market.landscape import History, Landscape, solve_landscape
 from gaelp_ray.market.validation import Validation
 
@@ -59,6 +60,7 @@ class Market(Block):
     spend_caps: SpendCaps | None = None
     safety: Safety = Safety()
     validation: Validation | None = None
+    held_out: HeldOut | None = None
 
     @model_validator(mode="after")
     def _every_number_has_a_source(self) -> Market:
@@ -81,6 +83,8 @@ class Market(Block):
             raise ValueError("channels without conversions need `outcomes.conversion_rate`")
         self.prices.competition(self.channels.rows)
         spend_caps(self.spend_caps, self.channel_names)
+        if self.held_out:
+            self.held_out.check(self.channels.rows)
         return self
 
     @cached_property
@@ -127,8 +131,9 @@ class Market(Block):
     @cached_property
     def hash(self) -> str:
         """SHA-256 over all numbers and sources: two markets with one hash are the same market."""
-        # How well a market was validated is no part of it.
-        return hashlib.sha256(json.dumps(self.model_dump(exclude={"validation"}), sort_keys=True).encode()).hexdigest()
+        # How well a market was validated, or can be, is no part of it.
+        numbers = self.model_dump(exclude={"validation", "held_out"})
+        return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
     def variant(
         self,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gaelp_ray.calibration import ColumnChoice, Wishes, calibrate, validation
+from gaelp_ray.calibration import ColumnChoice, Wishes, calibrate, compare_held_out, validation
 from gaelp_ray.errors import TableError
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import parse_market
@@ -114,3 +114,25 @@ def test_a_table_without_revenue_needs_an_order_value(write):
     with pytest.raises(TableError, match=r"ads\.csv: Revenue is 0 in every row: .* --order-value"):
         calibrate(write(zero), ColumnChoice(), Wishes("m"))
     assert calibrate(write(zero), ColumnChoice(), Wishes("m", order_value=5.0)).market.landscape.order_value[0] == 5.0
+
+
+def test_a_random_half_of_every_channel_is_held_out_for_comparison(source):
+    made = calibrate(source, ColumnChoice(), Wishes("mine"), seed=5)
+    held = made.market.held_out
+    assert (held.kind, held.source, len(held.rows)) == ("parts", "table", 4)
+    assert "default_rng([5, 2])" in held.note
+    rows = np.loadtxt(source, delimiter=",", skiprows=1, usecols=(1, 2, 3, 4, 5))
+    half = np.random.default_rng([5, 2]).random(len(rows)) < 0.5
+    written = [(r.impressions, r.clicks, r.cost, r.conversions, r.revenue) for r in held.rows]
+    np.testing.assert_allclose(np.sum(written, axis=0), rows[half].sum(axis=0), rtol=1e-5)
+    assert made.market.model_copy(update={"held_out": None}).hash == made.market.hash
+    found = compare_held_out(made.market, samples=50).as_dict()
+    assert found["campaigns"] == 4
+    assert 0.7 < found["roas_mae_ratio"] < 1.4
+
+
+def test_too_few_halves_to_compare_are_no_block(write):
+    text = "Campaign,Impr.,Clicks,Cost,Conversions,Revenue\n" + "a,1000,60,30,6,90\nb,1000,60,30,6,90\n" * 9
+    made = calibrate(write(text), ColumnChoice(), Wishes("m"))
+    assert made.market.held_out is None
+    assert "held_out" not in made.text

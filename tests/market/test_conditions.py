@@ -173,8 +173,8 @@ def test_every_other_block_on_the_page_fits_into_its_market(example):
 
 def test_the_page_shows_every_block_of_a_market_file():
     shown = {key for example in examples() for key in yaml.safe_load(example)}
-    assert shown | {"validation"} == set(Market.model_fields)
-    assert "`validation`" in PAGE
+    assert shown | {"validation", "held_out"} == set(Market.model_fields)
+    assert "`validation`" in PAGE and "`held_out`" in PAGE
 
 
 @pytest.mark.parametrize("block", ["flight", "departures", "safety"])
