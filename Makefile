@@ -22,6 +22,7 @@ check: $(STAMP)  ## style, types, and who may import whom
 bench: $(STAMP)  ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/learners.py
+	$(BIN)/python benchmarks/tracking.py
 
 quality: $(STAMP)  ## how good the bidders are, paired on common flights: most of an hour
 	$(BIN)/python benchmarks/quality.py

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from gaelp_ray.sweep.pipeline import run_sweep
     from gaelp_ray.sweep.store import load_best
     from gaelp_ray.tracking.tracker import GAELPWandbTracker, create_experiment_tracker
+    from gaelp_ray.trainer import IntegratedGAELPTrainer
 
 __all__ = [
     "AdCampaignEnv",
     "AdCampaignVectorEnv",
     "GAELPExperimentConfig",
     "GAELPWandbTracker",
+    "IntegratedGAELPTrainer",
     "Market",
     "create_experiment_tracker",
     "load_best",
@@ -33,6 +35,7 @@ __all__ = [
 
 _LAZY = {
     "GAELPWandbTracker": "gaelp_ray.tracking.tracker",
+    "IntegratedGAELPTrainer": "gaelp_ray.trainer",
     "create_experiment_tracker": "gaelp_ray.tracking.tracker",
     "load_best": "gaelp_ray.sweep.store",
     "load_sweep": "gaelp_ray.sweep.load",

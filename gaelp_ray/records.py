@@ -155,6 +155,16 @@ def logged_performance(values: Mapping[str, float], steps: float, conversions: f
     }
 
 
+def logged_episode(number: float, total_reward: float, steps: float) -> dict[str, float]:
+    """W&B's names for an episode's own numbers."""
+    return {
+        "episode/number": number,
+        "episode/total_reward": total_reward,
+        "episode/steps": steps,
+        "episode/reward_per_step": ratio(total_reward, steps),
+    }
+
+
 def performance_name(name: str) -> str:
     """W&B's name for a metric of EpisodeMetrics that is of the campaign's performance."""
     return f"performance/{SHOWN_AS.get(name, name)}"

@@ -7,21 +7,25 @@ iteration) alone; a training that continues from a checkpoint repeats an uninter
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, Interval, Rollout
+from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, FloatArray, Interval, Rollout, logged_episode
+from gaelp_ray.results import Comparison
 from gaelp_ray.worlds import Flights, World, fresh_flights, training_flights, untrained, world_of
 
 EVALUATION_BATCH = 256
 """Flights that are evaluated in one numpy batch; part of what a seed means, so never tuned to a machine."""
 
-RESAMPLES = 2000
+RESAMPLES, PAIRED_RESAMPLES = 2000, 4000
 
 
 class Stream(IntEnum):
@@ -41,12 +45,49 @@ class Iteration:
 
     number: int  # from 1
     totals: FlightTotals
+    rewards: FloatArray  # (flights,), summed over each flight
+    lengths: npt.NDArray[np.intp]  # (flights,), hours of each flight
     learning: dict[str, float]  # the agent's diagnostics
 
     @property
     def env_steps(self) -> int:
         """Simulated hours of this batch."""
         return self.totals.steps * len(self.totals)
+
+    def episodes(self, first: int) -> list[dict[str, Any]]:
+        """One dict per flight, numbered from `first`; None stands for what was not measured."""
+        totals = self.totals
+        columns: dict[str, Any] = {
+            "total_reward": self.rewards,
+            "steps": self.lengths,
+            "final_roas": _ratios(totals.revenue, totals.cost),
+            "total_cost": totals.cost,
+            "total_revenue": totals.revenue,
+            "ctr": _ratios(totals.clicks, totals.impressions),
+            "conversion_rate": _ratios(totals.conversions, totals.clicks),
+            "avg_cpc": _ratios(totals.cost, totals.clicks),
+            "total_impressions": totals.impressions,
+            "total_clicks": totals.clicks,
+            "total_conversions": totals.conversions,
+            "budget": totals.budget,
+            "expected_revenue": totals.expected_revenue,
+            "oracle_revenue": totals.oracle_revenue,
+            "delivery": _ratios(totals.cost, totals.budget),
+            "optimality": _ratios(totals.expected_revenue, totals.oracle_revenue),
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        numbered = enumerate(([None if math.isnan(x) else x for x in row] for row in rows), first)
+        return [{"episode": number} | dict(zip(columns, row, strict=True)) for number, row in numbered]
+
+    def as_logged(self) -> dict[str, float]:
+        """W&B's names of the batch as one episode, the last of its flights: their mean reward and length."""
+        reward, steps = float(self.rewards.mean()), float(self.lengths.mean())
+        return logged_episode(self.number * len(self.totals), reward, steps)
+
+
+def _ratios(above: FloatArray, below: FloatArray) -> FloatArray:
+    """Flight by flight, NaN where nothing was measured."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def make_untrained(config: GAELPExperimentConfig) -> tuple[Flights, Agent]:
@@ -60,18 +101,37 @@ def train(env: Flights, agent: Agent, config: GAELPExperimentConfig, done: int =
     for number in range(done + 1, config.iterations + 1):
         env_seed, agent_seed = ([config.seed, stream, number] for stream in (Stream.TRAINING, Stream.EXPLORATION))
         rollout = fly(env, agent, (env_seed, agent_seed), progress=(number - 1) / config.iterations)
-        learning = agent.update(rollout)
-        yield Iteration(number, env.totals(), learning)
+        yield _iteration(number, env, rollout, agent.update(rollout))
 
 
-def fly(env: Flights, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]], progress: float) -> Rollout:
-    """One batch of flights with exploration; `seeds` are those of the environment and of the agent."""
+def fly_as_trained(env: Flights, agent: Agent, config: GAELPExperimentConfig, number: int) -> Iteration:
+    """The flights that a training's iteration `number` learned from, flown by another agent, without exploration.
+
+    Both see the same hidden markets (common random numbers): only so are single flights comparable.
+    """
+    seeds = [config.seed, Stream.TRAINING, number]
+    return _iteration(number, env, fly(env, agent, (seeds, seeds), explore=False), {})
+
+
+def _iteration(number: int, env: Flights, rollout: Rollout, learning: dict[str, float]) -> Iteration:
+    lengths = 1 + (~rollout.dones).sum(axis=0)  # the step that ends a flight is one of it
+    return Iteration(number, env.totals(), rollout.rewards.sum(axis=0), lengths, learning)
+
+
+def fly(
+    env: Flights,
+    agent: Agent,
+    seeds: tuple[Sequence[int], Sequence[int]],
+    progress: float = 1.0,
+    explore: bool = True,
+) -> Rollout:
+    """One batch of flights; `seeds` are those of the environment and of the agent."""
     obs, _ = env.reset(seed=flight_seed(seeds[0]))
     agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
     seen, actions, rewards, dones = [], [], [], []
     finished = False
     while not finished:
-        action = agent.act(obs, explore=True)
+        action = agent.act(obs, explore=explore)
         seen.append(obs)
         obs, reward, terminated, truncated, _ = env.step(action)
         actions.append(action)
@@ -102,12 +162,7 @@ def batches(episodes: int) -> list[tuple[int, int]]:
 def fly_batch(agent: Agent, world: World, flights: int, seeds: Sequence[int]) -> FlightTotals:
     """One numpy batch of fresh flights without exploration, determined by `seeds`."""
     env = fresh_flights(world, flights)
-    obs, _ = env.reset(seed=flight_seed(seeds))
-    agent.begin(flights, np.random.default_rng(seeds))
-    finished = False
-    while not finished:
-        obs, _, terminated, truncated, _ = env.step(agent.act(obs))
-        finished = bool((terminated | truncated).all())
+    fly(env, agent, (seeds, seeds), explore=False)
     return env.totals()
 
 
@@ -126,3 +181,24 @@ def summarise(totals: FlightTotals, confidence: float, min_delivery: float = MIN
     tail = (1.0 - confidence) / 2.0
     low, high = np.nanquantile(samples, [tail, 1.0 - tail]) if np.isfinite(samples).any() else (np.nan, np.nan)
     return Evaluation(totals.pooled(min_delivery), Interval(float(low), float(high)), confidence, totals)
+
+
+def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
+    """ROAS of a minus ROAS of b on the same flights, with a paired percentile bootstrap interval.
+
+    Raises ValueError if the flights are not the same: the budgets of common flights are equal.
+    """
+    if not np.array_equal(a.budget, b.budget):
+        raise ValueError("the two arms did not fly the same flights")
+    n = len(a)
+    rng = np.random.default_rng(n)
+    counts = rng.multinomial(n, np.full(n, 1.0 / n), size=PAIRED_RESAMPLES).astype(np.float64)
+    samples = _roas(counts, a) - _roas(counts, b)
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(samples, [tail, 1.0 - tail])
+    return Comparison(a.pooled().roas - b.pooled().roas, Interval(float(low), float(high)))
+
+
+def _roas(counts: FloatArray, flights: FlightTotals) -> FloatArray:
+    roas: FloatArray = (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
+    return roas

@@ -1,5 +1,6 @@
 """The training loop is determined by its seed, and evaluations are paired and honest about their chance."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from gaelp_ray.training import (
     evaluate,
     flight_seed,
     fly,
+    fly_as_trained,
     fly_batch,
     make_untrained,
     summarise,
@@ -58,6 +60,94 @@ def test_training_yields_every_iteration_with_its_flights(uninterrupted):
     assert [len(iteration.totals) for iteration in iterations] == [4, 4, 4]
     assert iterations[0].env_steps == 4 * 168
     assert iterations[0].learning
+
+
+def test_episodes_are_the_flights_one_by_one_with_the_sums_as_they_are(uninterrupted):
+    iteration = uninterrupted[0][1]
+    totals, episodes = iteration.totals, iteration.episodes(first=5)
+    assert [episode["episode"] for episode in episodes] == [5, 6, 7, 8]
+    for n, episode in enumerate(episodes):
+        cost, clicks = totals.cost[n], totals.clicks[n]
+        assert episode == {
+            "episode": 5 + n,
+            "total_reward": iteration.rewards[n],
+            "steps": 168,
+            "final_roas": totals.revenue[n] / cost,
+            "total_cost": cost,
+            "total_revenue": totals.revenue[n],
+            "ctr": clicks / totals.impressions[n],
+            "conversion_rate": totals.conversions[n] / clicks,
+            "avg_cpc": cost / clicks,
+            "total_impressions": totals.impressions[n],
+            "total_clicks": clicks,
+            "total_conversions": totals.conversions[n],
+            "budget": totals.budget[n],
+            "expected_revenue": totals.expected_revenue[n],
+            "oracle_revenue": totals.oracle_revenue[n],
+            "delivery": cost / totals.budget[n],
+            "optimality": totals.expected_revenue[n] / totals.oracle_revenue[n],
+        }
+        assert {type(value) for value in episode.values()} == {int, float}  # no numpy: it goes to JSON
+    assert json.dumps(episodes, allow_nan=False)
+
+
+def test_a_flights_reward_is_that_of_its_hours(uninterrupted):
+    for iteration in uninterrupted[0]:
+        assert iteration.rewards == pytest.approx(iteration.totals.revenue / iteration.totals.budget, rel=1e-9)
+
+
+def test_what_a_flight_did_not_measure_is_none():
+    nothing = np.zeros(2)
+    arrays = {name: np.array([0.0, 8.0]) for name in PER_FLIGHT} | {"oracle_revenue": np.full(2, np.nan)}
+    iteration = Iteration(1, FlightTotals(steps=9, **arrays), nothing, np.array([3, 9]), {})
+    idle, busy = iteration.episodes(first=1)
+    ratios = ("final_roas", "ctr", "conversion_rate", "avg_cpc", "delivery")
+    assert [idle[name] for name in ratios] == [None] * 5
+    assert [busy[name] for name in ratios] == [1.0] * 5
+    assert (idle["total_cost"], idle["total_reward"], idle["steps"], busy["steps"]) == (0.0, 0.0, 3, 9)
+    for episode in (idle, busy):
+        assert episode["optimality"] is episode["oracle_revenue"] is None
+
+
+def test_a_flight_is_as_long_as_it_was_flown(shop):
+    shop()
+    config = GAELPExperimentConfig(
+        env="shop:Shop", batch_size=6, num_episodes=6, ppo={"reference": "none", "epochs": 1}
+    )
+    (iteration,) = train(*make_untrained(config), config)
+    assert set(iteration.lengths) <= {2, 3, 4, 5}
+    assert len(set(iteration.lengths)) > 1
+    assert iteration.totals.steps == max(iteration.lengths)
+    # An hour costs 1 to 9: who flies longer than the record says would have spent more.
+    assert all(iteration.lengths <= iteration.totals.cost) and all(iteration.totals.cost <= 9.0 * iteration.lengths)
+
+
+def test_a_batch_is_logged_as_one_episode_the_last_of_its_flights(uninterrupted):
+    iteration = uninterrupted[0][2]
+    assert iteration.as_logged() == {
+        "episode/number": 12,
+        "episode/total_reward": iteration.rewards.mean(),
+        "episode/steps": 168.0,
+        "episode/reward_per_step": iteration.rewards.mean() / 168.0,
+    }
+
+
+def test_another_agent_flies_the_flights_of_a_training(uninterrupted):
+    env = make_untrained(CONFIG)[0]
+    bidder = reference_bidder(MARKET.landscape)
+    for number, trained_on in enumerate(uninterrupted[0], start=1):
+        flown = fly_as_trained(env, bidder, CONFIG, number)
+        assert flown.number == number
+        assert flown.learning == {}
+        for name in ("budget", "oracle_revenue"):
+            np.testing.assert_array_equal(getattr(flown.totals, name), getattr(trained_on.totals, name))
+        assert (flown.totals.cost != trained_on.totals.cost).all()
+
+
+def test_flying_the_flights_of_a_training_does_not_explore():
+    env = make_untrained(CONFIG)[0]
+    calm, wild = (make_agent(CONFIG.replace({"ppo.initial_std": std}), MARKET.landscape) for std in (0.01, 2.0))
+    assert_same_totals(*(fly_as_trained(env, agent, CONFIG, 2).totals for agent in (calm, wild)))
 
 
 def test_iterations_are_different_flights(uninterrupted):

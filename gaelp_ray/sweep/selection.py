@@ -12,14 +12,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from gaelp_ray.records import FlightTotals, FloatArray, Interval
 from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep.constraints import Constraint, in_words, violations
 from gaelp_ray.sweep.space import canonical
-
-RESAMPLES = 4000
+from gaelp_ray.training import compare
 
 
 def finalists(
@@ -107,27 +103,6 @@ def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
     if unmeasured:
         parts.insert(0, f"{unmeasured} of {len(trials)} measured no {metric}")
     return Selection((), {}, None, f"no eligible trial: {', '.join(parts)}")
-
-
-def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
-    """ROAS of a minus ROAS of b on the same flights, with a paired percentile bootstrap interval.
-
-    Raises ValueError if the flights are not the same: the budgets of common flights are equal.
-    """
-    if not np.array_equal(a.budget, b.budget):
-        raise ValueError("the two arms did not fly the same flights")
-    n = len(a)
-    rng = np.random.default_rng(n)
-    counts = rng.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES).astype(np.float64)
-    samples = _roas(counts, a) - _roas(counts, b)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(samples, [tail, 1.0 - tail])
-    return Comparison(a.pooled().roas - b.pooled().roas, Interval(float(low), float(high)))
-
-
-def _roas(counts: FloatArray, flights: FlightTotals) -> FloatArray:
-    roas: FloatArray = (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
-    return roas
 
 
 def _sortable(roas: float) -> float:

@@ -73,7 +73,12 @@ class GAELPTrial(Trainable):
             self._env_steps += iteration.env_steps
             metrics = iteration.totals.pooled(self._sweep["min_delivery"])
             done = iteration.number >= self._config.iterations
-            row = metrics.as_logged() | iteration.learning | {"custom/env_steps": float(self._env_steps)}
+            row = (
+                metrics.as_logged()
+                | iteration.as_logged()
+                | iteration.learning
+                | {"custom/env_steps": float(self._env_steps)}
+            )
             validation = self._validate() if done else None
             if validation:
                 row |= {f"validation/{name}": value for name, value in validation.as_dict().items()}

@@ -1,4 +1,4 @@
-"""Whether a sweep's W&B runs go online, and the environment that every process of it needs for that."""
+"""Whether W&B runs go online, and the environment that every process of it needs for that."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def choose_mode(wanted: str) -> TrackingMode:
     Raises InputError when `online` was asked for and cannot be had, or when a WANDB_ variable makes no sense.
     """
     by_environment = os.environ.get("WANDB_MODE")
-    if wanted == "auto" and by_environment in ("offline", "disabled"):
-        return TrackingMode("offline" if by_environment == "offline" else "disabled", "WANDB_MODE says so")
+    if wanted == "auto" and by_environment in ("offline", "dryrun", "disabled"):
+        return TrackingMode("disabled" if by_environment == "disabled" else "offline", "WANDB_MODE says so")
     if wanted in ("offline", "disabled"):
-        return TrackingMode("offline" if wanted == "offline" else "disabled", "as the sweep file says")
+        return TrackingMode("offline" if wanted == "offline" else "disabled", "as it was asked for")
     settings = _settings()
     missing = _what_online_lacks(settings)
     if not missing:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaelp_ray.records import logged_performance, performance_name, ratio
+from gaelp_ray.records import logged_episode, logged_performance, performance_name, ratio
 from gaelp_ray.tracking.values import Sifted, number, sift
 
 PROGRESSING = ("reward", "roas")
@@ -39,7 +39,7 @@ def _derived(
         conversions = values["conversion_rate"] * clicks
     steps = number(core["steps"])
     row = logged_performance(values, steps, conversions)
-    return row | {"episode/reward_per_step": ratio(number(core["total_reward"]), steps)}
+    return row | logged_episode(number(core["number"]), number(core["total_reward"]), steps)
 
 
 def batch_row(episodes: Sequence[Mapping[str, Any]], size: int, first: Mapping[str, float]) -> Sifted:

@@ -34,10 +34,12 @@ class SingleRun(RunLog):
         self._failed = False
 
     @classmethod
-    def start(cls, project: str, name: str, tags: tuple[str, ...], config: Mapping[str, Any]) -> SingleRun:
+    def start(
+        cls, project: str, name: str, tags: tuple[str, ...], config: Mapping[str, Any], mode: str = "auto"
+    ) -> SingleRun:
         """Online with a key and an answering server, else offline, else nothing: never an exception of W&B's."""
         try:
-            chosen = choose_mode("auto")
+            chosen = choose_mode("auto" if mode == "online" else mode)
         except InputError as error:
             logger.warning("W&B is off: %s. Only the local results are kept", error)
             return cls(None)
@@ -51,7 +53,7 @@ class SingleRun(RunLog):
         else:
             why = chosen.why
         log, refused = cls._try(identity, config)
-        log._tell(why, refused)
+        log._tell(why, refused, asked="offline" in (mode, os.environ.get("WANDB_MODE")))
         return log
 
     @classmethod
@@ -70,13 +72,12 @@ class SingleRun(RunLog):
             return cls(None), describe(error)
         return cls(run), ""
 
-    def _tell(self, why: str, refused: str) -> None:
-        """Say once what became of a run that is not online."""
+    def _tell(self, why: str, refused: str, asked: bool) -> None:
+        """Say once what became of a run that is not online; `asked`: offline is what a person wanted."""
         if refused:
             logger.warning("W&B is off: %s. Only the local results are kept", refused)
         elif self.run is not None:
             # Whoever asked for it needs no warning.
-            asked = os.environ.get("WANDB_MODE") == "offline"
             level = logging.INFO if asked else logging.WARNING
             logger.log(level, "W&B is offline: %s. Upload later with `%s`", why, self.upload_command)
 
@@ -139,7 +140,9 @@ def _bounded_settings() -> wandb.Settings:
 def _log_model(run: Any, name: str, path: Path) -> None:
     artifact = wandb.Artifact(name, type="model")
     if path.is_dir():
-        artifact.add_dir(str(path))
+        for file in sorted(path.rglob("*")):  # add_dir() prints
+            if file.is_file():
+                artifact.add_file(str(file), name=str(file.relative_to(path)))
     else:
         artifact.add_file(str(path))
     run.log_artifact(artifact)

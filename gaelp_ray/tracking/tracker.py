@@ -7,20 +7,19 @@ tracking never stops a training. Start at GAELPWandbTracker.
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gaelp_ray.checkpoint import write_json
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.tracking.curve import learning_curve
+from gaelp_ray.tracking.curve import Reference, learning_curve, png_image
 from gaelp_ray.tracking.rows import batch_row, episode_row, summary
 from gaelp_ray.tracking.single import SingleRun
 from gaelp_ray.tracking.system import system_facts
-from gaelp_ray.tracking.values import Sifted, number, readable, sift
+from gaelp_ray.tracking.values import Sifted, file_name, number, readable, sift
 
 logger = logging.getLogger(__name__)
 
@@ -31,31 +30,47 @@ class GAELPWandbTracker:
     """One W&B run: online with a key and an answering server, otherwise offline in ./wandb.
 
     `anonymous` is kept for the documented signature: either way the tracker works without an account. `run` is
-    W&B's run, None where there is none; `episode_metrics` are the rows of all episodes so far.
+    W&B's run, None where there is none; `episode_metrics` are the rows of all episodes so far. `mode` is W&B's:
+    `offline` asks no server, `disabled` makes no run; `auto` and `online` are the same here, for no server stops a
+    training.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the documented signature, and the mode
         self,
         project_name: str = "gaelp-rl-training",
         experiment_name: str | None = None,
         config: Config | None = None,
         tags: Sequence[str] | None = None,
         anonymous: bool = True,
+        *,
+        mode: Literal["auto", "online", "offline", "disabled"] = "auto",
     ) -> None:
         self.project_name = project_name
-        self.experiment_name = experiment_name or _unique_name()
+        self.experiment_name = experiment_name or self.new_name()
         self.config = _as_dict(config or {})
         self.tags = list(tags or ())
         self.anonymous = anonymous
         self.episode_metrics: list[dict[str, Any]] = []
         self._log_of_run = SingleRun.start(
-            project_name, self.experiment_name, tuple(self.tags), readable(self.config) | system_facts()
+            project_name, self.experiment_name, tuple(self.tags), readable(self.config) | system_facts(), mode
         )
         self.run = self._log_of_run.run
         self._step = 0
         self._names_at_step: set[str] = set()
         self._warned: set[str] = set()
         self._first_batch: dict[str, Any] = {}
+        self._episodes_drawn = 0
+
+    @staticmethod
+    def new_name() -> str:
+        """A name that no other experiment has."""
+        return f"gaelp_training_{datetime.now():%Y%m%d_%H%M%S}_{secrets.token_hex(3)}"
+
+    def update_config(self, values: Config) -> None:
+        """Replace or add keys of the config, here and in the run."""
+        changed = _as_dict(values)
+        self.config |= changed
+        self._log_of_run.configure(readable(changed))
 
     def log_training_config(self, config: Config) -> None:
         """Add `training` to the run's config."""
@@ -110,6 +125,10 @@ class GAELPWandbTracker:
         progress = sift({"progress": episode / planned if planned and episode / planned >= 0 else None}, "batch")
         self._log(Sifted(row.good | progress.good, row.wrong), episode)
 
+    def log_learning_metrics(self, episode: int, diagnostics: Mapping[str, Any]) -> None:
+        """Numbers of the learner under `learning/`, at the last episode that it has learned from."""
+        self._log(sift({name.removeprefix("learning/"): x for name, x in diagnostics.items()}, "learning"), episode)
+
     def log_evaluation_metrics(self, eval_results: Mapping[str, Any]) -> None:
         """Numbers and texts under `evaluation/`; what is nested gets a name for each level."""
         self._log(sift(eval_results, "evaluation", texts=True))
@@ -120,18 +139,33 @@ class GAELPWandbTracker:
         if not path.exists():
             logger.warning("no model was logged: %s is not there", path)
             return
-        self._log_of_run.publish(_safe(f"{model_name}_{self.experiment_name}")[:128], path)
+        self._log_of_run.publish(file_name(f"{model_name}_{self.experiment_name}")[:128], path)
 
-    def log_learning_curve(self, reference: Mapping[str, float] | None = None) -> None:
-        """Charts of reward and ROAS over the episodes; `reference` are lines of ROAS, as {"BayesDual": 14.2}."""
-        if self.episode_metrics and self._log_of_run.reachable():
-            self._log(Sifted(learning_curve(self.episode_metrics, reference or {}), {}))
+    def log_learning_curve(
+        self, reference: Mapping[str, Reference] | None = None, filename: str | Path | None = None
+    ) -> Path | None:
+        """A picture and charts of reward, ROAS and optimality by episode; with `filename` also the picture as a PNG.
+
+        `reference` are lines to compare with, by name: a ROAS, as {"BayesDual": 14.2}, or the rows of episodes, named
+        as in `episode_metrics`. Returns the file's path; None where none was written.
+        """
+        self._episodes_drawn = len(self.episode_metrics)
+        reachable = self._log_of_run.reachable()
+        if not self.episode_metrics or not (reachable or filename):
+            return None
+        from gaelp_ray.tracking.picture import learning_picture  # matplotlib takes a while
+
+        picture = learning_picture(self.episode_metrics, reference or {}, self.experiment_name)
+        if reachable:
+            charts = learning_curve(self.episode_metrics, reference or {})
+            self._log(Sifted(charts | {"learning_curve/picture": png_image(picture)}, {}))
+        return _written(Path(filename), picture) if filename else None
 
     def save_local_results(
         self, results: Sequence[Mapping[str, Any]], filename: str | Path | None = None
     ) -> Path | None:
         """Write results as JSON, whatever W&B does: the file's path, or None where it could not be written."""
-        path = Path(filename or f"gaelp_results_{_safe(self.experiment_name)}.json")
+        path = Path(filename or f"gaelp_results_{file_name(self.experiment_name)}.json")
         content = {
             "experiment_name": self.experiment_name,
             "project_name": self.project_name,
@@ -147,10 +181,11 @@ class GAELPWandbTracker:
             return None
         return path
 
-    def finish(self) -> None:
-        """Log the learning curve and end the run; a second call does nothing."""
-        self.log_learning_curve()
-        self._log_of_run.close()
+    def finish(self, exit_code: int = 0) -> None:
+        """Log the learning curve, unless it shows all episodes already, and end the run; again, it does nothing."""
+        if self._episodes_drawn < len(self.episode_metrics):
+            self.log_learning_curve()
+        self._log_of_run.close(exit_code)
 
     def _log(self, row: Sifted, episode: float | None = None) -> None:
         """The one way to W&B. A row shares its step with others, but never replaces a value of theirs."""
@@ -183,10 +218,10 @@ def _as_dict(config: Config) -> dict[str, Any]:
     return config.to_dict() if isinstance(config, GAELPExperimentConfig) else dict(config)
 
 
-def _unique_name() -> str:
-    return f"gaelp_training_{datetime.now():%Y%m%d_%H%M%S}_{secrets.token_hex(3)}"
-
-
-def _safe(name: str) -> str:
-    """A name that files and artifacts can have."""
-    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
+def _written(path: Path, picture: bytes) -> Path | None:
+    try:
+        path.write_bytes(picture)
+    except OSError as error:
+        logger.warning("the learning curve was not written to %s: %s", path, error.strerror or error)
+        return None
+    return path

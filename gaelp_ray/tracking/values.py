@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,3 +78,8 @@ def _told(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def file_name(name: str) -> str:
+    """A name that files and artifacts can have."""
+    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII).lstrip(".") or "-"

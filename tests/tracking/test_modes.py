@@ -140,7 +140,7 @@ def test_auto_respects_the_environment_and_asks_nobody(monkeypatch, answering, m
 def test_what_the_file_says_stands_whatever_the_environment(monkeypatch, answering, mode, by_environment):
     log_in(monkeypatch, answering, KEY)
     monkeypatch.setenv("WANDB_MODE", by_environment)
-    assert choose_mode(mode) == TrackingMode(mode, "as the sweep file says")
+    assert choose_mode(mode) == TrackingMode(mode, "as it was asked for")
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])

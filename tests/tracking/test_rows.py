@@ -1,16 +1,21 @@
 """Rows and curves are arithmetic on what was handed over."""
 
+import io
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gaelp_ray import GAELPExperimentConfig
 from gaelp_ray.tracking.curve import POINTS, lines
+from gaelp_ray.tracking.picture import learning_picture
 from gaelp_ray.tracking.rows import batch_row, summary
 from gaelp_ray.tracking.values import number, readable, sift
+
+ROAS = "performance/roas"
 
 
 def test_one_episode_has_no_trend():
@@ -34,14 +39,40 @@ def test_pooled_roas_is_of_the_money_not_of_the_episodes():
 
 
 def test_curve_has_the_episodes_their_moving_average_and_the_reference():
-    rows = [{"episode/number": n, "x": float(n * n)} for n in range(1, 41)]
-    found = lines(rows, "x", {"BayesDual": 7.0})
+    rows = [{"episode/number": n, ROAS: float(n * n)} for n in range(1, 41)]
+    found = lines(rows, ROAS, {"BayesDual": 7.0})
     assert list(found) == ["episodes", "mean of 10", "BayesDual"]
     assert found["episodes"] == (list(range(1, 41)), [float(n * n) for n in range(1, 41)])
     xs, ys = found["mean of 10"]
     assert (xs[0], xs[-1], len(xs)) == (10.0, 40.0, 31)
     assert ys[0] == pytest.approx(sum(n * n for n in range(1, 11)) / 10)
     assert found["BayesDual"] == ([1.0, 40.0], [7.0, 7.0])
+    assert "BayesDual" not in lines([{**row, "x": 1.0} for row in rows], "x", {"BayesDual": 7.0})  # it is a ROAS
+
+
+def test_reference_that_flew_the_same_episodes_is_averaged_over_the_same_stretch():
+    rows = [{"episode/number": n, ROAS: 1.0} for n in range(1, 41)]
+    theirs = [{"episode/number": n, ROAS: float(n)} for n in range(1, 41)]
+    found = lines(rows, ROAS, {"all": theirs, "every second": theirs[1::2], "other": [{"episode/number": 1}]})
+    assert list(found) == ["episodes", "mean of 10", "all", "every second"]
+    assert found["all"][0] == [float(n) for n in range(10, 41)]
+    assert found["all"][1] == pytest.approx([n - 4.5 for n in range(10, 41)])
+    assert found["every second"][0] == [float(n) for n in range(10, 41, 2)]
+    assert found["every second"][1] == pytest.approx([n - 4.0 for n in range(10, 41, 2)])
+
+
+def test_long_curve_has_a_wider_moving_average():
+    rows = [{"episode/number": n, "x": 1.0} for n in range(5000)]
+    assert list(lines(rows, "x", {})) == ["episodes", "mean of 100"]
+
+
+def test_picture_is_a_png_with_a_panel_for_each_metric_that_was_measured():
+    rows = [{"episode/number": n, "episode/total_reward": 1.0, ROAS: float(n)} for n in range(1, 21)]
+    one = Image.open(io.BytesIO(learning_picture(rows[:1], {}, "t")))
+    two = Image.open(io.BytesIO(learning_picture(rows, {"BayesDual": rows}, "t")))
+    three = Image.open(io.BytesIO(learning_picture([row | {"custom/optimality": 0.5} for row in rows], {}, "t")))
+    assert one.format == two.format == three.format == "PNG"
+    assert one.height == two.height < three.height
 
 
 def test_long_curve_is_thinned_and_keeps_its_ends():

@@ -220,10 +220,13 @@ def test_models_are_logged_as_artifacts(whole):
 
 def test_learning_curve_is_a_chart_of_reward_and_of_roas(whole):
     charts = [row for row in whole["first"].history if "learning_curve/roas_table.nrows" in row]
-    assert len(charts) == 2  # asked for, and at the end
-    # 12 episodes, the mean of three (10), and at first the two ends of the reference line.
-    assert [row["learning_curve/roas_table.nrows"] for row in charts] == [12 + 10 + 2, 12 + 10]
+    assert len(charts) == 1  # asked for, and shows all episodes: not drawn again at the end
+    # 12 episodes, the mean of three (10), and the two ends of the reference line.
+    assert charts[0]["learning_curve/roas_table.nrows"] == 12 + 10 + 2
     assert charts[0]["learning_curve/reward_table.nrows"] == 22
+    assert charts[0]["learning_curve/picture.format"] == "png"
+    (drawn_at_the_end,) = (row for row in whole["second"].history if "learning_curve/roas_table.nrows" in row)
+    assert drawn_at_the_end["learning_curve/roas_table.nrows"] == 2  # one episode and its mean
 
 
 def test_names_are_those_of_a_sweeps_trial(off):

@@ -1,0 +1,43 @@
+"""A training's progress bar, on stderr: episodes flown, and what the last ten of them brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gaelp_ray.records import ratio, shown
+
+LAST = 10
+
+
+class TrainingBar:
+    """A context manager; on a pipe, one line at the end."""
+
+    def __init__(self, name: str, episodes: int) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+        )
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._task = self._progress.add_task(name, total=episodes, told="")
+
+    def __enter__(self) -> TrainingBar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def advanced(self, episodes: Sequence[Mapping[str, Any]]) -> None:
+        """Show all episodes flown so far."""
+        last = episodes[-LAST:]
+        roas = ratio(sum(e["total_revenue"] for e in last), sum(e["total_cost"] for e in last))
+        self._progress.update(self._task, completed=len(episodes), told=f"ROAS {shown(roas, '{:.2f}')}")
