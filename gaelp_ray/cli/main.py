@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 it ran, but there is no eligible winner; 2 what was asked 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +19,13 @@ from gaelp_ray.checkpoint import load_model, plain
 from gaelp_ray.cli import markets as market_tables
 from gaelp_ray.cli import tables
 from gaelp_ray.cli.calibrate import calibrate
+from gaelp_ray.cli.copies import copy_model
 from gaelp_ray.cli.fields import field_facts, fields_table
 from gaelp_ray.cli.live import LiveSweep
-from gaelp_ray.errors import GaelpError, InputError, StorageError, SweepInterrupted
+from gaelp_ray.cli.options import RESULTS, AsJson, File, Settings, Storage, overrides
+from gaelp_ray.cli.schema import schema
+from gaelp_ray.cli.train import train
+from gaelp_ray.errors import GaelpError, InputError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
 from gaelp_ray.records import shown
 from gaelp_ray.sweep.applicability import inapplicable
@@ -41,11 +44,6 @@ app = typer.Typer(
 # A pipe has no width: a table in it is as wide as it needs to be.
 out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
-
-File = Annotated[Path, typer.Argument(help="Sweep file (YAML).", show_default=False)]
-Storage = Annotated[Path, typer.Option(help="Folder that holds the sweeps.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
-RESULTS = Path("results")
 
 
 def main() -> None:
@@ -94,14 +92,16 @@ def _print_json(content: Any) -> None:
     print(json.dumps(plain(content), indent=2, allow_nan=False))
 
 
-def _overrides(name: str | None, storage: Path | None) -> dict[str, Any]:
-    return ({"name": name} if name else {}) | ({"storage": str(storage)} if storage else {})
-
-
 @app.command()
-def plan(file: File, name: str | None = None, storage: Path | None = None, as_json: AsJson = False) -> None:
+def plan(
+    file: File,
+    name: str | None = None,
+    storage: Path | None = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
     """Check a sweep file and show what would run; starts nothing."""
-    planned = plan_sweep(file, _overrides(name, storage))
+    planned = plan_sweep(file, overrides(name, storage), settings or ())
     if as_json:
         trials = [
             {"trial": t.name, "params": dict(t.params), "config": t.config.to_dict(), "env_steps": t.env_steps}
@@ -116,18 +116,20 @@ def plan(file: File, name: str | None = None, storage: Path | None = None, as_js
 @app.command()
 def sweep(
     file: File,
+    *,
     name: Annotated[str | None, typer.Option(help="Another name than the file's.")] = None,
     storage: Annotated[Path | None, typer.Option(help="Another storage folder than the file's.")] = None,
+    settings: Settings = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a sweep of the same name.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep: search, re-fly the best on fresh flights, publish the winner."""
     from gaelp_ray.sweep.pipeline import run_sweep
 
-    overrides = _overrides(name, storage)
-    planned = plan_sweep(file, overrides)
+    replaced = overrides(name, storage)
+    planned = plan_sweep(file, replaced, settings or ())
     with LiveSweep(planned, err if as_json else out) as live:
-        result = run_sweep(file, overwrite, overrides, live)
+        result = run_sweep(file, overwrite, replaced, live, settings or ())
     record = result.folder.read_selection()
     if as_json:
         _print_json(record)
@@ -193,7 +195,7 @@ def best(
         raise GaelpError(f"the sweep {folder.path.name!r} has no winner: {record['reason']}")
     model = load_model(folder.best)
     if output:
-        _copy_model(folder.best, output, overwrite)
+        copy_model(folder.best, output, overwrite)
     if as_json:
         _print_json({"model": str(output or folder.best), "config": model.config.to_dict(), **record["winner"]})
         return
@@ -204,18 +206,6 @@ def best(
         highlight=False,
     )
     out.print(f"model: {output or folder.best}", markup=False, highlight=False)
-
-
-def _copy_model(source: Path, target: Path, overwrite: bool) -> None:
-    if target.exists():
-        is_model = (target / "model.json").is_file() or (target.is_dir() and not any(target.iterdir()))
-        if not (is_model and overwrite):
-            remedy = "replace it with --overwrite" if is_model else "it is no model's folder"
-            raise StorageError(f"{target} exists already: give another folder with -o ({remedy})")
-    try:
-        shutil.copytree(source, target, dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise StorageError(f"cannot copy the model to {target}: {error}") from None
 
 
 @app.command("evaluate")
@@ -238,6 +228,8 @@ def evaluate_model(
 
 
 app.command()(calibrate)
+app.command()(schema)
+app.command()(train)
 
 
 @app.command()

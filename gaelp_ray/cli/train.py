@@ -82,7 +82,7 @@ def read_config(path: Path) -> GAELPExperimentConfig:
 
     Raises SweepFileError with every problem found, each with its line. Unlike the class, it refuses unknown fields.
     """
-    document = read_document(path)
+    document = read_document(path, "configuration", "agent_type, num_episodes, ...")
     known = [*FIELD_NAMES, *RECORDED, *SECTIONS]
     unknown = [key for key in document.data if key not in known]
     problems = [Problem((key,), f"unknown field. {did_you_mean(key, known)}") for key in unknown]

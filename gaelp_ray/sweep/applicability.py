@@ -12,6 +12,7 @@ from typing import Any
 from gaelp_ray.agents import Reads, agent_reads
 from gaelp_ray.agents.registry import TRAINING
 from gaelp_ray.config import FIELD_NAMES
+from gaelp_ray.sweep.parameters import leaves
 from gaelp_ray.sweep.plan import SweepPlan
 from gaelp_ray.worlds import MARKET_FIELDS
 
@@ -30,9 +31,10 @@ def inapplicable(plan: SweepPlan) -> list[Inapplicable]:
     """Every parameter that changes nothing in some planned trial, in the order of the file."""
     everyone, sampled = _distinct(plan, sampled=False), _distinct(plan, sampled=True)
     written = dict.fromkeys(_names(plan.spec.trial), everyone)
+    swept = [leaf.name for leaf in leaves(plan.spec.parameters)]
     # The control arm has none of the sampled values.
-    written |= dict.fromkeys(set(plan.spec.parameters) - set(written), sampled)
-    order = [*plan.spec.parameters, *(name for name in written if name not in plan.spec.parameters)]
+    written |= dict.fromkeys(set(swept) - set(written), sampled)
+    order = [*swept, *(name for name in written if name not in swept)]
     env = plan.spec.trial.get("env")
     return [record for name in order if (record := _inapplicable(name, written[name], env))]
 

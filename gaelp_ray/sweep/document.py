@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gaelp_ray.errors import SweepFileError
+from gaelp_ray.sweep.interpolation import interpolated
 
 KeyPath = tuple[str | int, ...]
+
+LAUNCHER_KEYS = frozenset({"program", "command", "controller", "job", "image_uri", "settings", "kind", "apiVersion"})
+"""Keys of W&B's own launcher: accepted, reported as unused, ignored. Its `${program}` is no variable of ours."""
 
 
 @dataclass(frozen=True)
@@ -24,56 +29,89 @@ class Problem:
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data of a YAML file and the (line, column) of each key, counted from 1."""
+    """Plain data of a YAML file and the (line, column) of each key, counted from 1.
+
+    `settings` holds, for each key that the command line has set, how it was written there.
+    """
 
     where: str
     data: Mapping[str, Any]
     marks: Mapping[KeyPath, tuple[int, int]]
+    settings: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def complain(self, problems: Iterable[Problem]) -> SweepFileError:
         """All problems as one error, in the order of the file."""
         return SweepFileError(self._line(problem) for problem in sorted(problems, key=self._place))
 
-    def _place(self, problem: Problem) -> tuple[int, int]:
-        path = problem.path
-        while path not in self.marks:
+    def _known(self, path: KeyPath) -> KeyPath:
+        """The innermost part of a path that was written by somebody."""
+        while path not in self.marks and path not in self.settings:
             path = path[:-1]
-        return self.marks[path]
+        return path
+
+    def _place(self, problem: Problem) -> tuple[int, int]:
+        return self.marks.get(self._known(problem.path), (0, 0))
 
     def _line(self, problem: Problem) -> str:
+        setting = self.settings.get(self._known(problem.path))
         line, column = self._place(problem)
         key = ".".join(str(part) for part in problem.path)
-        return f"{self.where}:{line}:{column}: {key + ': ' if key else ''}{problem.message}"
+        here = f"{self.where}:{line}:{column}" if setting is None else f"--set {setting}"
+        return f"{here}: {key + ': ' if key else ''}{problem.message}"
 
 
-def read_document(path: Path) -> Document:
-    """Read a YAML mapping. Raises SweepFileError: not there, not YAML, a key twice, or no mapping."""
+def read_document(path: Path, kind: str = "sweep file", keys: str = "method, parameters, ...") -> Document:
+    """Read a YAML mapping, with `${VAR}` replaced from the environment; `kind` and `keys` say in errors what it is.
+
+    Raises SweepFileError: not there, not YAML, a key twice, no mapping, or a variable that is not set.
+    """
     where = str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SweepFileError([f"cannot read the sweep file {where}: {reason}"]) from None
+        raise SweepFileError([f"cannot read the {kind} {where}: {reason}"]) from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        return _document(where, text, f"a {kind} is a mapping of keys ({keys})")
     except yaml.YAMLError as error:
         raise SweepFileError([f"{where}{_mark(error)}: not valid YAML: {_reason(error)}"]) from None
     except ValueError as error:  # a date that is none
         raise SweepFileError([f"{where}: not valid YAML: {error}"]) from None
     except RecursionError:
         raise SweepFileError([f"{where}: nested too deeply, or an alias that holds itself"]) from None
+
+
+def _document(where: str, text: str, wanted: str) -> Document:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    data = yaml.safe_load(text)
     if not isinstance(root, yaml.MappingNode):
-        raise SweepFileError([f"{where}:1:1: a sweep file is a mapping of keys (method, parameters, ...)"])
+        raise SweepFileError([f"{where}:1:1: {wanted}"])
     marks: dict[KeyPath, tuple[int, int]] = {(): (1, 1)}
-    try:
-        problems = list(_walk(root, (), marks))
-    except RecursionError:
-        raise SweepFileError([f"{where}: nested too deeply, or an alias that holds itself"]) from None
+    problems = list(_walk(root, (), marks))
+    if not problems:
+        data = _resolved(data, (), problems)
     document = Document(where, data, marks)
     if problems:
         raise document.complain(problems)
     return document
+
+
+def _resolved(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
+    """The same data with every reference to the environment replaced; notes those that cannot be."""
+    if isinstance(value, dict):
+        return {
+            key: inner if not path and key in LAUNCHER_KEYS else _resolved(inner, (*path, key), problems)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_resolved(inner, (*path, number), problems) for number, inner in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    try:
+        return interpolated(value, os.environ)
+    except ValueError as error:
+        problems.append(Problem(path, str(error)))
+        return value
 
 
 def _walk(node: yaml.Node, path: KeyPath, marks: dict[KeyPath, tuple[int, int]]) -> Iterable[Problem]:

@@ -1,27 +1,26 @@
-"""From a sweep file to a SweepSpec, and every problem of its format in a person's words.
+"""From a sweep file to a SweepSpec, and every problem of its format.
 
-load_sweep() checks keys, types and the parameter syntax. Whether the parameters are fields of a trial is checked where
-trials are planned (plan.py).
+load_sweep() checks keys, types and the parameter syntax, at any depth, whatever the parameters are called. Whether
+they are fields of a trial is checked where trials are planned (plan.py). words.py says what is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from gaelp_ray.config import explain
-from gaelp_ray.errors import did_you_mean
-from gaelp_ray.sweep.document import Document, KeyPath, Problem, read_document
-from gaelp_ray.sweep.spec import NO_END, ParameterSpec, SweepSpec
+from gaelp_ray.errors import SweepFileError
+from gaelp_ray.sweep.blocks import is_launchers
+from gaelp_ray.sweep.document import LAUNCHER_KEYS, Document, KeyPath, Problem, read_document
+from gaelp_ray.sweep.parameters import leaves
+from gaelp_ray.sweep.space import levels
+from gaelp_ray.sweep.spec import TWO_STOPPERS, SweepSpec
+from gaelp_ray.sweep.words import in_words, place
 
-LAUNCHER_KEYS = frozenset({"program", "command", "controller", "job", "image_uri", "settings", "kind", "apiVersion"})
-"""Keys of W&B's own launcher: accepted, reported as unused, ignored."""
-
-NOT_YET = frozenset({"early_terminate", "scheduler", "target", "mu", "sigma", "q", "a", "b", "parameters"})
-"""Keys of W&B's format that change a sweep's outcome and that nobody here acts on: refused, not ignored."""
+UNUSED_IN_METRIC = ("impute", "impute_while_running")
 
 
 def load_sweep(path: str | Path) -> SweepSpec:
@@ -39,21 +38,50 @@ def parse(document: Document) -> tuple[SweepSpec | None, list[Problem]]:
     Where there are problems, the spec is what remains without the keys that have them, so that a caller can go on
     complaining about the rest; None where nothing sensible remains.
     """
-    data = {key: value for key, value in document.data.items() if key not in LAUNCHER_KEYS}
+    data = {key: value for key, value in document.data.items() if not _is_launchers(key, value)}
     data.setdefault("name", Path(document.where).stem)
+    problems = list(_together(data))
     try:
-        return SweepSpec.model_validate(data), []
+        spec = SweepSpec.model_validate(data)
     except ValidationError as error:
         details = error.errors()
-    problems = [_problem(detail) for detail in details]
-    if data.get("method") == "random" and "run_cap" not in data and all(problem.path for problem in problems):
-        problems.append(Problem((), NO_END))  # pydantic asks this only of a file without other problems
-    for detail in details:
-        _drop(data, detail["loc"])
+    else:
+        return spec, problems + list(_grid_problems(spec))
+    problems += [Problem(place(detail), in_words(detail)) for detail in details if detail["loc"]]
+    for path in [problem.path for problem in problems]:
+        _drop(data, path)
     try:
-        return SweepSpec.model_validate(_filled(data)), problems
+        rest = SweepSpec.model_validate(_filled(data))
     except ValidationError:
         return None, problems
+    return rest, problems + list(_grid_problems(rest))
+
+
+def unused_keys(document: Document) -> list[str]:
+    """Keys of W&B's launcher and controller that the file has and nobody here reads."""
+    top = [key for key, value in document.data.items() if _is_launchers(key, value)]
+    metric = document.data.get("metric")
+    return sorted([*top, *(f"metric.{key}" for key in UNUSED_IN_METRIC if isinstance(metric, dict) and key in metric)])
+
+
+def _is_launchers(key: str, value: object) -> bool:
+    return key in LAUNCHER_KEYS or (key == "scheduler" and is_launchers(value))
+
+
+def _together(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What no key does wrong by itself; pydantic would ask it only of a file without other problems."""
+    scheduler = data.get("scheduler")
+    if "early_terminate" in data and isinstance(scheduler, dict) and scheduler.get("type", "none") != "none":
+        yield Problem(("early_terminate",), TWO_STOPPERS)
+
+
+def _grid_problems(spec: SweepSpec) -> Iterator[Problem]:
+    """Parameters of a grid that have no list of values."""
+    for leaf in leaves(spec.parameters) if spec.method == "grid" else ():
+        try:
+            levels(leaf.parameter)
+        except SweepFileError as error:
+            yield Problem(leaf.path, str(error))
 
 
 def _filled(data: dict[str, Any]) -> dict[str, Any]:
@@ -63,61 +91,26 @@ def _filled(data: dict[str, Any]) -> dict[str, Any]:
     return stand_ins | data | {"parameters": parameters}
 
 
-def unused_keys(document: Document) -> list[str]:
-    """Keys of W&B's launcher that the file has and nobody here reads."""
-    return sorted(set(document.data) & LAUNCHER_KEYS)
-
-
-DROPPED_WHOLE = {"parameters": 2, "select": 3}
-"""How deep below a key of the top level the innermost thing lies that makes sense by itself; 1 for other keys."""
-
-
 def _drop(data: dict[str, Any], loc: KeyPath) -> None:
-    """Remove the innermost whole thing that holds a problem: a parameter, a constraint, or a key of the top level."""
-    path = loc[: DROPPED_WHOLE.get(str(loc[0]), 1)] if loc else ()
+    """Remove the innermost whole thing that holds a problem, and mappings of parameters that it leaves empty."""
+    path = _whole(loc)
+    holders = [data]
     for key in path[:-1]:
-        if not isinstance(data.get(str(key)), dict):
+        if not isinstance(holders[-1].get(str(key)), dict):
             return
-        data[str(key)] = dict(data[str(key)])  # the document keeps what it read
-        data = data[str(key)]
-    if path:
-        data.pop(str(path[-1]), None)
+        holders[-1][str(key)] = dict(holders[-1][str(key)])  # the document keeps what it read
+        holders.append(holders[-1][str(key)])
+    for holder, key in zip(reversed(holders), reversed(path), strict=True):
+        holder.pop(str(key), None)
+        if holder or path[0] != "parameters":
+            return
 
 
-def _problem(detail: Mapping[str, Any]) -> Problem:
-    path = tuple(detail["loc"])
-    return Problem(path, _words(detail["type"], path, detail["input"], str(detail["msg"])))
-
-
-def _words(kind: str, path: KeyPath, value: object, message: str) -> str:
-    """A pydantic problem in a person's words."""
-    if kind == "extra_forbidden":
-        return _unknown_key(path)
-    if kind == "model_type":
-        return f"{value!r} is no mapping of keys{_short_form(path, value)}"
-    if kind == "string_pattern_mismatch":
-        return f"{value!r} names a folder: use letters, digits, dot, dash and underscore"
-    fixed = {"missing": "the key is missing", "value_error": message.removeprefix("Value error, ")}
-    return fixed.get(kind) or explain(message, value)
-
-
-def _unknown_key(path: KeyPath) -> str:
-    if path[-1] in NOT_YET:
-        return "this key of W&B's format is not supported yet: leave it out"
-    return f"unknown key. {did_you_mean(str(path[-1]), _known_keys(path))}"
-
-
-def _short_form(path: KeyPath, value: object) -> str:
-    """The remedy where somebody wrote `learning_rate: 0.1` or `metric: roas`."""
-    key = {"parameters": "value", "metric": "name"}.get(str(path[0]))
-    return f": write {{{key}: {value}}}" if key and len(path) < 3 else ""
-
-
-def _known_keys(path: KeyPath) -> list[str]:
-    """Keys that may stand where an unknown one was found."""
-    if len(path) == 1:
-        return list(SweepSpec.model_fields)
-    if path[0] == "parameters":
-        return list(ParameterSpec.model_fields)
-    block = SweepSpec.model_fields[str(path[0])].annotation
-    return list(block.model_fields) if isinstance(block, type) and issubclass(block, BaseModel) else []
+def _whole(loc: KeyPath) -> KeyPath:
+    """Path of the innermost thing that makes sense by itself: a parameter, one of its keys left out would not."""
+    if loc[0] == "parameters":
+        depth = 2
+        while len(loc) > depth + 1 and loc[depth] == "parameters":
+            depth += 2
+        return loc[:depth]
+    return loc[:3] if loc[0] == "select" else loc[:1]

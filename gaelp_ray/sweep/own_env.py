@@ -10,6 +10,7 @@ from gaelp_ray.errors import OwnEnvError
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.simulator.tryout import try_out
 from gaelp_ray.sweep.document import KeyPath, Problem
+from gaelp_ray.sweep.parameters import leaves
 from gaelp_ray.sweep.spec import SweepSpec
 from gaelp_ray.worlds import World
 
@@ -30,10 +31,10 @@ def _problem(spec: SweepSpec, config: GAELPExperimentConfig, field: str, text: s
     """At the value that the file gives the field; where the field is left at its default, at the environment."""
     section, _, key = field.partition(".")
     value = getattr(getattr(config, section), key) if key else getattr(config, section)
-    swept = spec.parameters.get(field)
-    if swept and value in (swept.values or (swept.value,)):
-        here: KeyPath = ("parameters", field)
-        return Problem((*here, "values", swept.values.index(value)) if swept.values else here, text)
+    swept = next((leaf for leaf in leaves(spec.parameters) if leaf.name == field), None)
+    if swept and value in (values := swept.parameter.values or (swept.parameter.value,)):
+        here: KeyPath = swept.path
+        return Problem((*here, "values", values.index(value)) if swept.parameter.values else here, text)
     if field in spec.trial:
         return Problem(("trial", field), text)
     if key and key in (spec.trial.get(section) or {}):

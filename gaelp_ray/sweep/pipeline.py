@@ -63,6 +63,7 @@ def run_sweep(
     overwrite: bool = False,
     overrides: Mapping[str, Any] | None = None,
     listener: SweepListener | None = None,
+    changes: Sequence[str] = (),
 ) -> SweepResult:
     """Run a sweep file from start to end.
 
@@ -71,12 +72,13 @@ def run_sweep(
         overwrite: replace a sweep of the same name.
         overrides: keys of the file's top level to replace, such as `name` or `storage`.
         listener: is told of every change.
+        changes: other values of the file, each as in `parameters.learning_rate.max=1e-3`.
 
     Raises InputError before anything starts if the file, the storage or the tracking mode is wrong. A sweep without
     an eligible winner is no error: see `SweepResult.selection`. Raises SweepInterrupted after Ctrl-C.
     """
     listener = listener or Silence()
-    plan = plan_sweep(Path(path), overrides)
+    plan = plan_sweep(Path(path), overrides, changes)
     tracking = choose_mode(plan.spec.tracking.mode)
     folder = SweepFolder.create(Path(plan.spec.storage).expanduser(), plan.spec.name, overwrite)
     origin = provenance(plan, vars(tracking))

@@ -157,6 +157,32 @@ def test_merged_keys_count_as_written_where_they_were_merged(write):
     assert document.complain([Problem(("b", "min"), "low")]).problems[0].startswith(f"{document.where}:2:1: b.min")
 
 
+def test_variables_are_replaced_everywhere_but_in_wandbs_own_keys(write, monkeypatch):
+    monkeypatch.setenv("RUNS", "12")
+    text = (
+        "run_cap: ${RUNS}\ntags: ['a-${RUNS}', '$${RUNS}']\na: {job: '${RUNS}'}\n"
+        "command: ['${env}', '${program}']\nprogram: ${RUNS}.py\n"
+    )
+    assert read_document(write(text)).data == {
+        "run_cap": 12,
+        "tags": ["a-12", "${RUNS}"],
+        "command": ["${env}", "${program}"],
+        "program": "${RUNS}.py",
+        "a": {"job": 12},
+    }
+
+
+def test_every_variable_that_is_not_set_is_named_with_its_place(write, monkeypatch):
+    monkeypatch.delenv("GAELP_NOT_SET", raising=False)
+    text = "a: ${GAELP_NOT_SET}\nb: {c: [1, 'x${GAELP_NOT_SET}']}\nd: ${1}\ne: ${GAELP_NOT_SET:-5}\n"
+    unset = "the environment variable GAELP_NOT_SET is not set: set it, or write ${GAELP_NOT_SET:-a default}"
+    assert refusal(write(text)) == [
+        f"FILE:1:1: a: {unset}",
+        f"FILE:2:12: b.c.1: {unset}",
+        "FILE:3:1: d: write ${NAME} or ${NAME:-default}; for the characters themselves, $${",
+    ]
+
+
 NAMES = st.from_regex(r"k[a-z0-9_.]{0,8}", fullmatch=True)
 TREES = st.recursive(
     st.integers() | st.booleans(), lambda inner: st.dictionaries(NAMES, inner, min_size=1), max_leaves=8

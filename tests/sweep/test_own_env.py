@@ -97,6 +97,8 @@ AT_ENV = "small.yaml:5:3: trial.env: "
           "small.yaml:8:41: parameters.agent_type.values.2: CEM bids in markets only"]),
         ("learning_rate: {values: [0.001, 0.01]}", "ppo.reference: {value: PID}",
          ["small.yaml:8:3: parameters.ppo.reference: PPO would correct PID"]),
+        ("learning_rate: {values: [0.001, 0.01]}", "ppo: {parameters: {reference: {values: [PID]}}}",
+         ["small.yaml:8:43: parameters.ppo.parameters.reference.values.0: PPO would correct PID"]),
     ],
 )  # fmt: skip
 def test_what_cannot_fly_is_refused_at_its_place(refused, old, new, lines):

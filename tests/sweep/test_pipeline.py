@@ -11,10 +11,11 @@ import pytest
 
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.cli.main import main
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.results import TrialStatus
 from gaelp_ray.sweep.store import SweepFolder, load_best
 from gaelp_ray.tracking.offline import offline_runs
-from gaelp_ray.training import Stream, evaluate
+from gaelp_ray.training import Stream, evaluate, make_untrained, train
 
 METRIC = {"name": "delivered_roas", "goal": "maximize"}
 BIDDERS = {
@@ -163,6 +164,16 @@ def test_what_a_sweep_leaves_behind(finished):
         assert mirrored.summary["delivered_roas"] == pytest.approx(trial.score("delivered_roas"))
         assert mirrored.summary["validation/roas"] == pytest.approx(trial.metrics["roas"])
         assert all(math.isfinite(row["performance/roas"]) for row in mirrored.history)
+        assert [(row["episode/number"], row["episode/steps"]) for row in mirrored.history] == [
+            (16, 168),
+            (32, 168),
+            (48, 168),
+        ]
+    # Flown without Ray, the same episodes: their names and numbers are those of the one loop.
+    config = GAELPExperimentConfig(**runs["small-00"].config)
+    for iteration, row in zip(train(*make_untrained(config), config), runs["small-00"].history, strict=True):
+        logged = {name: value for name, value in row.items() if name.startswith("episode/")}
+        assert logged == pytest.approx(iteration.as_logged())
     (model_artifact,) = [a for a in runs["small-select"].artifacts if a["type"] == "model"]
     assert model_artifact["name"] == "small-best"
     assert {"best", "small"} <= set(model_artifact["aliases"])

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from gaelp_ray.errors import SweepFileError
+from gaelp_ray.sweep.parameters import ParameterSpec
 from gaelp_ray.sweep.space import canonical, configurations, draw, levels
-from gaelp_ray.sweep.spec import ParameterSpec, SweepSpec
+from gaelp_ray.sweep.spec import SweepSpec
 
 MIXED = {
     "learning_rate": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2},
@@ -129,6 +131,12 @@ def test_grid_is_the_same_for_every_seed():
         ({"values": [3, 1, 3, 2, 1]}, [3, 1, 2]),
         ({"values": [{"a": 1, "b": 2}, {"b": 2, "a": 1}]}, [{"a": 1, "b": 2}]),
         ({"min": -1, "max": 2}, [-1, 0, 1, 2]),
+        ({"values": [3.0, 1, 3, True]}, [3, 1, True]),
+        ({"distribution": "q_uniform", "min": 0, "max": 6, "q": 2}, [0, 2, 4]),
+        ({"distribution": "q_uniform", "min": 1, "max": 4}, [1, 2, 3]),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, [0.0, 0.25, 0.5, 0.75]),
+        ({"distribution": "q_uniform", "min": 0.5, "max": 3, "q": 1}, [0.5, 1.5, 2.5]),
+        ({"distribution": "q_uniform", "min": 1.0, "max": 1.3, "q": 0.1}, pytest.approx([1.0, 1.1, 1.2])),
     ],
 )
 def test_levels_of_a_parameter_in_a_grid(parameter, expected):
@@ -138,5 +146,125 @@ def test_levels_of_a_parameter_in_a_grid(parameter, expected):
 @pytest.mark.parametrize("kind", ["uniform", "log_uniform_values"])
 def test_continuous_parameter_has_no_levels(kind):
     parameter = ParameterSpec.model_validate({"distribution": kind, "min": 0.1, "max": 0.2})
-    with pytest.raises(ValueError, match=f"{kind} is continuous: use values, or method random"):
+    with pytest.raises(SweepFileError, match=f"{kind} is continuous: use values, or method random"):
         levels(parameter)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "complaint"),
+    [
+        ({"distribution": "q_normal"}, "q_normal has no last value: use values"),
+        ({"values": [1, 2], "probabilities": [0.5, 0.5]}, "leave out probabilities, or use method random"),
+        ({"min": 1, "max": 100_001}, "a grid of 100,001 values is no grid"),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-300}, "values is no grid"),
+    ],
+)
+def test_what_has_no_list_of_values_is_refused_in_a_grid(parameter, complaint):
+    if parameter.get("max") == 100_001:
+        assert len(levels(ParameterSpec.model_validate({"min": 1, "max": 100_000}))) == 100_000
+    with pytest.raises(SweepFileError, match=complaint):
+        levels(ParameterSpec.model_validate(parameter))
+
+
+NESTED = {
+    "z": {"parameters": {"y": {"values": [1, 2]}, "b": {"parameters": {"q": {"values": ["u", "v"]}}}}},
+    "a-b": {"values": [0, 9]},  # sorts before `a.c`, and after the mapping `a`
+    "a": {"parameters": {"c": {"min": 1, "max": 2}}},
+}
+
+
+def test_sample_is_nested_as_written_and_a_grid_sorts_every_level():
+    drawn = spec(NESTED, "grid", None).sample()
+    assert drawn == [
+        {"a": {"c": c}, "a-b": a_b, "z": {"b": {"q": q}, "y": y}}
+        for c in (1, 2)
+        for a_b in (0, 9)
+        for q in ("u", "v")
+        for y in (1, 2)
+    ]
+    assert spec(NESTED, "grid", None).sample(3) == drawn[:3]
+    assert spec(NESTED, "grid", 2).sample() == drawn[:2]
+    assert configurations(spec(NESTED, "grid", None))[0] == {"a.c": 1, "a-b": 0, "z.b.q": "u", "z.y": 1}
+
+
+def test_a_nested_parameter_is_drawn_as_its_dotted_name():
+    nested = spec({"ppo": {"parameters": {"clip_range": {"min": 0.1, "max": 0.3}}}}, run_cap=4)
+    dotted = spec({"ppo.clip_range": {"min": 0.1, "max": 0.3}}, run_cap=4)
+    assert configurations(nested) == configurations(dotted)
+    assert [one["ppo"]["clip_range"] for one in nested.sample()] == [one["ppo.clip_range"] for one in dotted.sample()]
+
+
+def test_a_sample_is_what_a_sweep_runs_and_does_not_depend_on_n():
+    mixed = spec(MIXED, run_cap=20)
+    assert mixed.sample() == configurations(mixed)
+    assert mixed.sample(5) == mixed.sample(20)[:5] == mixed.sample(50)[:5]
+    assert mixed.sample(5, seed=7) == spec(MIXED, run_cap=20, seed=7).sample(5) != mixed.sample(5)
+
+
+def test_bayes_starts_from_the_prior_that_random_draws_from():
+    assert spec(MIXED, "bayes").sample(5) == spec(MIXED).sample(5)
+
+
+def test_a_sample_beyond_run_cap_goes_on_and_may_repeat():
+    small = spec({"a": {"min": 1, "max": 3}}, run_cap=3)
+    drawn = small.sample(30)
+    assert sorted(one["a"] for one in drawn[:3]) == [1, 2, 3]
+    assert len(drawn) == 30 and drawn[:3] == small.sample()
+    assert spec({"a": {"value": 1}}, run_cap=5).sample(5) == [{"a": 1}] * 5
+    assert spec({"a": {"min": 1, "max": 3}}, run_cap=None).sample(30) == [
+        draw(spec({"a": {"min": 1, "max": 3}}), number) for number in range(30)
+    ]
+
+
+def test_what_a_caller_does_to_a_sample_does_not_reach_the_spec():
+    mine = spec({"layers": {"values": [[64, 64]]}})
+    mine.sample(1)[0]["layers"].append(8)
+    assert mine.sample(1) == [{"layers": [64, 64]}]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "method", "n", "complaint"),
+    [
+        (MIXED, "random", None, "method random has no end of its own: give run_cap"),
+        (MIXED, "bayes", None, "method bayes has no end of its own: give run_cap"),
+        (MIXED, "random", -1, "n -1: give a whole number of at least 0"),
+        (MIXED, "random", 2.5, "n 2.5: give a whole number"),
+        ({"a": {"parameters": {"b": {"min": 0.1, "max": 1}}}}, "grid", 3, "parameters.a.b: a grid needs a finite list"),
+        ({"a": {"min": 1, "max": 2000}, "b": {"min": 1, "max": 1000}}, "grid", None, "a grid of 2,000,000 conf"),
+    ],
+)
+def test_a_refusal_to_sample_is_an_error_of_our_own(parameters, method, n, complaint):
+    with pytest.raises(SweepFileError, match=complaint):
+        spec(parameters, method, None).sample(n)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(SweepFileError, match="seed -1: give a whole number"):
+        spec(MIXED).sample(1, seed=-1)
+
+
+def test_the_start_of_a_grid_too_large_to_run_can_be_sampled():
+    huge = spec({name: {"min": 1, "max": 1000} for name in "abcdef"}, "grid", None)
+    assert [one["f"] for one in huge.sample(3)] == [1, 2, 3]
+
+
+def test_draws_of_existing_sweeps_stay_as_they_were():
+    weighted = {"ppo.averaging": {"values": [0.0, 0.9], "probabilities": [0.3, 0.7]}}
+    assert configurations(spec(MIXED | weighted, run_cap=2, seed=3)) == [
+        {
+            "agent_type": "PPO",
+            "batch_size": 41,
+            "dual.shade": 0.09652157103976677,
+            "learning_rate": pytest.approx(0.0005140625041240735, rel=1e-14),
+            "num_episodes": 100,
+            "ppo.averaging": 0.0,
+        },
+        {
+            "agent_type": "BayesDual",
+            "batch_size": 59,
+            "dual.shade": -0.04808319543704065,
+            "learning_rate": pytest.approx(0.0001559821595296193, rel=1e-14),
+            "num_episodes": 100,
+            "ppo.averaging": 0.0,
+        },
+    ]
