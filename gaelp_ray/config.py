@@ -164,6 +164,8 @@ def number_remedy(value: object, whole: bool = False) -> str:
     if isinstance(value, str) and looks_numeric(value):
         number = float(value)
         literal = repr(int(number)) if whole and number.is_integer() else repr(number)
+        if "e" in literal and "." not in literal:
+            literal = literal.replace("e", ".0e")  # 1e-05 is text to YAML
         return f"{value!r} is text, not a number: write {literal} (YAML needs the dot in 1.0e-4, and no quotes)"
     return f"{value!r} is {'text, ' if isinstance(value, str) else ''}not a number"
 

@@ -8,6 +8,7 @@
     │   ├── OwnEnvError       an environment of the user's own
     │   ├── SweepFileError    a sweep file: all of its problems at once
     │   ├── StorageError      a folder that cannot be written, exists already, or is not there
+    │   ├── ResourceError     a trial asks for more than there is, so that it would wait for ever
     │   └── ModelError        a model folder that is missing, damaged, or made for another market
     ├── SweepInterrupted      Ctrl-C: exit code 130, what was finished stays
     └── TrainingError         a training cannot go on: the trial has failed, the sweep goes on
@@ -59,6 +60,10 @@ class SweepFileError(InputError):
 
 class StorageError(InputError):
     """A folder cannot be written, exists already, or is not there."""
+
+
+class ResourceError(InputError):
+    """A trial asks for more CPUs, GPUs or memory than there is: it could never be placed."""
 
 
 class ModelError(InputError):

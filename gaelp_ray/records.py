@@ -63,6 +63,12 @@ class EpisodeMetrics:
     hours_off_pace: float = 0.0
     min_delivery: float = MIN_DELIVERY
 
+    @classmethod
+    def together(cls, parts: Sequence[Mapping[str, float]], min_delivery: float = MIN_DELIVERY) -> EpisodeMetrics:
+        """The flights of all parts as one; each part as as_dict() gives it."""
+        names = [f.name for f in fields(cls) if f.name != "min_delivery"]
+        return cls(**{name: sum(part[name] for part in parts) for name in names}, min_delivery=min_delivery)  # type: ignore[arg-type]  # flights and steps are whole
+
     @property
     def roas(self) -> float:
         """Return on ad spend: revenue / cost."""

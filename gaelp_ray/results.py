@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from statistics import stdev
 from typing import Any
 
 from gaelp_ray.records import Evaluation, Interval
@@ -18,6 +19,7 @@ class TrialStatus(str, Enum):
     """How a trial ended."""
 
     COMPLETED = "completed"
+    STOPPED = "stopped"  # early, by the scheduler or a rule of the sweep; TrialResult.error says which
     FAILED = "failed"  # raised; the reason is in TrialResult.error
     INTERRUPTED = "interrupted"  # the sweep was stopped before the trial was done
 
@@ -26,21 +28,41 @@ class TrialStatus(str, Enum):
 
 
 @dataclass(frozen=True)
+class SeedResult:
+    """One seed of a configuration: what its validation flights gave, and where its model lies."""
+
+    seed: int
+    metrics: Mapping[str, float]
+    checkpoint: str | None
+
+
+@dataclass(frozen=True)
 class TrialResult:
-    """One trial as the search saw it: its configuration, how it ended, and what its validation flights gave."""
+    """One trial as the search saw it: its configuration, how it ended, and what its validation flights gave.
+
+    `metrics` are pooled over all seeds of the configuration; `checkpoint` is that of its best seed, or, without seeds
+    that came to their end, the folder of all.
+    """
 
     trial: str
     status: TrialStatus
     params: Mapping[str, Any]  # the sampled values only
     config: Mapping[str, Any]  # the whole configuration
     is_default: bool = False  # the control arm
-    metrics: Mapping[str, float] | None = None  # EpisodeMetrics.as_dict() of the validation flights
+    metrics: Mapping[str, float] | None = None  # EpisodeMetrics.as_dict()
     iterations: int = 0
     env_steps: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     checkpoint: str | None = None
     error: str | None = None
+    config_id: str = ""
+    seeds: tuple[SeedResult, ...] = ()
+
+    def standard_error(self, metric: str) -> float:
+        """Of the pooled score, from how its seeds differ; NaN for fewer than two."""
+        scores = [seed.metrics.get(metric, math.nan) for seed in self.seeds]
+        return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
 
     def score(self, metric: str) -> float:
         """The search metric; NaN where the trial measured none."""

@@ -1,5 +1,6 @@
 """Shipped sweep files and those of the guide are test data: each loads, and those to run have nothing in vain."""
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from gaelp_ray.sweep.load import load_sweep
 from gaelp_ray.sweep.parameters import KEYS, ParameterSpec
 from gaelp_ray.sweep.plan import plan_sweep
 from gaelp_ray.sweep.spec import SweepSpec
+from gaelp_ray.training import make_untrained, train
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
@@ -21,8 +23,19 @@ FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
 def test_every_shipped_sweep_plans(path):
     plan = plan_sweep(path)
     assert plan.spec.name == path.stem
-    assert len(plan.trials) == plan.spec.run_cap + 1
+    assert len(plan.trials) == len(plan.spec.sample()) + 1
     assert plan.unused == ()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_shipped_sweep_flies_two_iterations(path):
+    plan = plan_sweep(path)
+    kinds = {trial.config.agent_type: trial for trial in plan.trials}
+    for trial in kinds.values():
+        small = trial.config.replace({"batch_size": 16, "num_episodes": 32})
+        flown = list(train(*make_untrained(small), small))
+        assert [iteration.number for iteration in flown] == [1, 2]
+        assert math.isfinite(flown[-1].totals.pooled().as_dict()[plan.spec.metric.name])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

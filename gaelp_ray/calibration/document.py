@@ -77,7 +77,8 @@ def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[s
     yield f"  {shape.hour_of_week.source}: {_flow(' '.join(shape.sources[shape.hour_of_week.source].split()))}"
     yield ""
     yield "# What the campaigns did in the whole period."
-    yield from ["channels:", f"  source: {SOURCE}", "  rows:", *(f"    - {_flow(row, SUM_DIGITS)}" for row in _channels(table))]
+    yield from ["channels:", f"  source: {SOURCE}", "  rows:"]
+    yield from (f"    - {_flow(row, SUM_DIGITS)}" for row in _channels(table))
     days = _days(table, wishes)
     yield _number("period_days", days)
     if table.revenue is None:

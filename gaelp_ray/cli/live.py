@@ -21,7 +21,9 @@ from gaelp_ray.sweep.plan import SweepPlan
 ROWS = 24
 """Trials shown at once: the running ones, then the most recently finished."""
 
-COLOURS = {"running": "yellow", "completed": "green", "failed": "red", "waiting": "dim"}
+COLOURS = {"running": "yellow", "completed": "green", "stopped": "cyan", "failed": "red", "waiting": "dim"}
+
+ENDED = ("completed", "stopped", "failed")
 
 
 @dataclass
@@ -60,15 +62,21 @@ class LiveSweep:
         if not self._warned:  # not before a trial runs: until then the sweep may be refused
             remarks(self._plan, self._console)
             self._warned = True
-        row = self._rows[trial]
+        row = self._rows.setdefault(trial, self._further(trial))
         row.state, row.changed = state, time.monotonic()
+        row.agent = result.get("agent_type", row.agent)
         if result.get("iterations"):
             row.metrics = result
-        finished = sum(r.state in ("completed", "failed") for r in self._rows.values())
+        finished = sum(r.state in ENDED for r in self._rows.values())
         self._stage = ("searching", finished, len(self._rows))
-        if not self._console.is_terminal and state in ("completed", "failed"):
+        if not self._console.is_terminal and state in ENDED:
             cells = " ".join(text.plain for text in _cells(row))
             self._console.print(f"[{finished}/{len(self._rows)}] {cells}", markup=False, highlight=False)
+
+    def _further(self, trial: str) -> _Row:
+        """A race's further seeds are in no plan, but their configuration is."""
+        first = self._rows.get(trial.rpartition("-s")[0])
+        return _Row(trial, "", first.iterations if first else 0)
 
     def stage(self, text: str, done: int, total: int) -> None:
         """Redraw; on a pipe, say when a stage starts and ends."""
@@ -95,13 +103,13 @@ class LiveSweep:
 
 
 def _order(row: _Row) -> int:
-    return ("running", "failed", "completed", "waiting").index(row.state)
+    return ("running", "failed", "completed", "stopped", "waiting").index(row.state)
 
 
 def _cells(row: _Row) -> list[Text]:
     # The last report carries the validation flights, which are what the search judges by.
     shown = row.metrics.get("validation") or row.metrics
-    iteration = f"{row.metrics.get('iterations', 0)}/{row.iterations}"
+    iteration = f"{row.metrics.get('iterations', 0)}/{row.iterations or '?'}"
     numbers = [
         _number(shown, "delivered_roas", "{:.3f}"),
         _number(shown, "delivery", "{:.1%}"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +22,12 @@ from gaelp_ray.cli.copies import copy_model
 from gaelp_ray.cli.fields import field_facts, fields_table
 from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.cli.options import RESULTS, AsJson, File, Settings, Storage, overrides
+from gaelp_ray.cli.plan import plan
 from gaelp_ray.cli.schema import schema
 from gaelp_ray.cli.train import train
 from gaelp_ray.errors import GaelpError, InputError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
 from gaelp_ray.records import shown
-from gaelp_ray.sweep.applicability import inapplicable
 from gaelp_ray.sweep.plan import plan_sweep
 from gaelp_ray.sweep.store import SweepFolder, sweeps_in
 from gaelp_ray.training import Stream, evaluate
@@ -92,25 +91,7 @@ def _print_json(content: Any) -> None:
     print(json.dumps(plain(content), indent=2, allow_nan=False))
 
 
-@app.command()
-def plan(
-    file: File,
-    name: str | None = None,
-    storage: Path | None = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check a sweep file and show what would run; starts nothing."""
-    planned = plan_sweep(file, overrides(name, storage), settings or ())
-    if as_json:
-        trials = [
-            {"trial": t.name, "params": dict(t.params), "config": t.config.to_dict(), "env_steps": t.env_steps}
-            for t in planned.trials
-        ]
-        vain = [asdict(found) for found in inapplicable(planned)]
-        _print_json({"sweep": planned.as_file(), "unused": planned.unused, "inapplicable": vain, "trials": trials})
-    else:
-        tables.plan_table(planned, out)
+app.command()(plan)
 
 
 @app.command()
@@ -172,11 +153,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """One sweep's leaderboard, trial states and decision."""
-    record = SweepFolder.open(storage, sweep).read_selection()
+    folder = SweepFolder.open(storage, sweep)
+    record = folder.read_selection()
     if as_json:
-        _print_json(record)
+        _print_json(record | {"lineage": [vars(exploit) for exploit in folder.read_lineage()]})
         return
     tables.leaderboard(record["leaderboard"], out)
+    tables.lineage(folder.read_lineage(), out)
     out.print(f"decision: {record['reason']}", markup=False, highlight=False)
 
 

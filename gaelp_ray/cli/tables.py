@@ -14,8 +14,8 @@ from gaelp_ray.records import EpisodeMetrics, Evaluation, shown
 from gaelp_ray.results import TrialStatus
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.applicability import inapplicable
-from gaelp_ray.sweep.constraints import constraints_of, in_words
 from gaelp_ray.sweep.plan import SweepPlan
+from gaelp_ray.sweep.population import Exploit
 from gaelp_ray.worlds import World
 
 if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` does without
@@ -27,40 +27,6 @@ WIDE = 112
 
 DRAWN = 25
 """Characters of a drawn interval."""
-
-
-def plan_table(plan: SweepPlan, console: Console) -> None:
-    """What would run."""
-    spec = plan.spec
-    trials = plan.trials
-    steps = sum(t.env_steps for t in trials)
-    work = f"{steps:,} env-steps" if steps else "flights of your own environment"
-    console.print(f"[bold]{spec.name}[/bold]: {spec.method} search, {len(trials)} trials, {work}")
-    where = "environment" if isinstance(plan.market, OwnEnv) else "market"
-    console.print(f"metric {spec.metric.name} ({plan.goal}); {where} {plan.market.name}; storage {spec.storage}")
-    console.print(_final_stage(plan))
-    table = Table("trial", "agent", "iterations", "sampled parameters", box=None, header_style="bold")
-    for trial in trials[:10]:
-        table.add_row(
-            trial.name,
-            trial.config.agent_type,
-            str(trial.config.iterations),
-            parameters(trial.params) or "defaults",
-        )
-    console.print(table)
-    if len(trials) > 10:
-        console.print(f"… and {len(trials) - 10} more")
-    remarks(plan, console)
-
-
-def _final_stage(plan: SweepPlan) -> str:
-    select = plan.spec.select
-    control = " and the control arm" if select.include_default else ""
-    bounds = in_words(constraints_of(select.constraints))
-    return (
-        f"final stage: best {select.top_k}{control} on {select.episodes:,} fresh flights, "
-        f"delivery at least {select.min_delivery:.0%}{', ' if bounds else ''}{bounds}"
-    )
 
 
 def remarks(plan: SweepPlan, console: Console) -> None:
@@ -97,7 +63,7 @@ def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_row(
             str(row["rank"]),
             row["trial"],
-            *([row["agent"], _filled(row["search_score"], "{:.3f}")] if wide else []),
+            *([row["agent"], _scored(row)] if wide else []),
             _filled(row["roas"], "{:.3f}"),
             interval,
             _filled(row["delivery"], "{:.1%}"),
@@ -107,6 +73,28 @@ def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
             style=_style(row),
         )
     console.print(table)
+
+
+def lineage(exploits: Sequence[Exploit], console: Console) -> None:
+    """Which trials of a population went on from which others, and what was changed."""
+    for exploit in exploits:
+        changed = ", ".join(f"{name} {_value(old)} -> {_value(new)}" for name, (old, new) in exploit.changed.items())
+        console.print(
+            f"iteration {exploit.iteration}: {exploit.trial} went on from {exploit.source}; {changed}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _scored(row: Mapping[str, Any]) -> str:
+    """The search score, with its standard error where several seeds tell one."""
+    error = row.get("search_se")
+    return _filled(row["search_score"], "{:.3f}") + (f" ± {error:.3f}" if error is not None else "")
 
 
 def _drawn(row: Mapping[str, Any], scale: tuple[float, float]) -> str:
@@ -128,7 +116,7 @@ def _filled(value: float | None, form: str) -> str:
 
 def _remark(row: Mapping[str, Any]) -> Text:
     if row["error"]:
-        return Text(f"failed: {row['error']}")
+        return Text(f"{row['status']}{' early' if row['status'] == 'stopped' else ''}: {row['error']}")
     if row["status"] != "completed":
         return Text(str(row["status"]))
     if row["ineligible"]:
@@ -137,7 +125,7 @@ def _remark(row: Mapping[str, Any]) -> Text:
 
 
 def _style(row: Mapping[str, Any]) -> str:
-    if row["error"]:
+    if row["status"] == "failed":
         return "red"
     if row["role"] == "reference":
         return "cyan"
@@ -166,9 +154,10 @@ def _closing_lines(result: SweepResult, storage: Path) -> Iterator[Text]:
         yield Text(f"model: {_short(folder.best)}")
     else:
         yield Text(f"\nno winner: {selection.reason}", style="bold red")
-    failed = sum(trial.status is TrialStatus.FAILED for trial in result.trials)
+    failed, stopped = (sum(t.status is s for t in result.trials) for s in (TrialStatus.FAILED, TrialStatus.STOPPED))
+    early = f", {stopped} stopped early" if stopped else ""
     yield Text(
-        f"time: {len(result.trials)} trials ({failed} failed), {timing.trial_cpu_seconds:.0f} CPU s in "
+        f"time: {len(result.trials)} trials ({failed} failed{early}), {timing.trial_cpu_seconds:.0f} CPU s in "
         f"{timing.search_seconds:.0f} s on {timing.cpus:.0f} cores ({timing.utilisation:.0%} busy with trials); "
         f"final stage {timing.select_seconds:.0f} s"
     )

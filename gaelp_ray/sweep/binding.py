@@ -16,7 +16,6 @@ from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentCon
 from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
 from gaelp_ray.market import load_market
 from gaelp_ray.records import METRIC_NAMES, SAFETY
-from gaelp_ray.sweep.blocks import Seeds, Stop
 from gaelp_ray.sweep.constraints import constraint_problems
 from gaelp_ray.sweep.distributions import Distribution
 from gaelp_ray.sweep.document import KeyPath, Problem
@@ -31,7 +30,6 @@ EITHER_WAY = frozenset({"cost", "budget", "flights", "steps"})
 """Metrics that a sweep may take to either side; all others are returns, of which more is better."""
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-NOT_YET = "is not supported yet: leave it out"
 
 
 def binding_problems(spec: SweepSpec) -> Iterator[Problem]:
@@ -39,7 +37,6 @@ def binding_problems(spec: SweepSpec) -> Iterator[Problem]:
     if not FOLDER.fullmatch(spec.name):
         wanted = "letters, digits, dot, dash and underscore"
         yield Problem(("name",), f"{spec.name!r} names a folder: use {wanted}, or give another name with --name")
-    yield from _not_yet(spec)
     yield from _metric_problems(spec)
     yield from _trial_problems(spec)
     names: dict[str, KeyPath] = {}
@@ -58,23 +55,6 @@ def end_problems(spec: SweepSpec) -> Iterator[Problem]:
     """A sweep that would never end; asked of a file without other problems, whose grid can be counted."""
     if problem := endless(spec):
         yield Problem((), problem)
-
-
-def _not_yet(spec: SweepSpec) -> Iterator[Problem]:
-    """Keys that the format has and that nobody here acts on yet: refused, not ignored."""
-    if spec.method == "bayes":
-        yield Problem(("method",), "bayes is not supported yet: write random or grid")
-    if spec.early_terminate:
-        yield Problem(("early_terminate",), NOT_YET)
-    if spec.scheduler.type != "none":
-        yield Problem(("scheduler",), NOT_YET)
-    if spec.seeds != Seeds():
-        yield Problem(("seeds",), NOT_YET)
-    if spec.metric.target is not None:
-        yield Problem(("metric", "target"), NOT_YET)
-    for key in Stop.model_fields:
-        if getattr(spec.stop, key) is not None:
-            yield Problem(("stop", key), NOT_YET)
 
 
 def _metric_problems(spec: SweepSpec) -> Iterator[Problem]:

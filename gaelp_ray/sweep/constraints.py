@@ -35,6 +35,12 @@ class Constraint:
         """Whether a value of the metric lies beyond the bound, or was not measured (NaN)."""
         return not (value >= self.bound if self.side == "min" else value <= self.bound)
 
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """By which share of the bound it is broken, 0 or less where it is kept; 1 where nothing was measured."""
+        value = float(metrics.get(self.metric, math.nan))
+        beyond = self.bound - value if self.side == "min" else value - self.bound
+        return beyond / (abs(self.bound) or 1.0) if math.isfinite(value) else 1.0
+
     def violation(self, metrics: Mapping[str, float]) -> str:
         """Such as `cpa 213.40 is above max_cpa 200`; empty where the bound is kept."""
         value = float(metrics.get(self.metric, math.nan))

@@ -10,7 +10,10 @@ class SweepListener(Protocol):
     """Is told every change; must not block and cannot change anything."""
 
     def trial_changed(self, trial: str, state: str, result: Mapping[str, Any]) -> None:
-        """A trial is now `running`, `completed` or `failed`; `result` is its last report, empty before the first."""
+        """A trial is now `running`, `completed`, `stopped` (early) or `failed`.
+
+        `result` is its last report, before the first one only its `agent_type`.
+        """
 
     def stage(self, text: str, done: int, total: int) -> None:
         """What the sweep is working on besides trials, and how far it is."""

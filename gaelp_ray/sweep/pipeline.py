@@ -15,11 +15,13 @@ from gaelp_ray.market import Market
 from gaelp_ray.results import Candidate, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep import summary
 from gaelp_ray.sweep.constraints import constraints_of
+from gaelp_ray.sweep.late import validated
 from gaelp_ray.sweep.listener import Silence, SweepListener
 from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
+from gaelp_ray.sweep.population import write_lineage
 from gaelp_ray.sweep.provenance import provenance
 from gaelp_ray.sweep.reflight import Arm, fly_arms
-from gaelp_ray.sweep.runner import SharedSettings, search
+from gaelp_ray.sweep.runner import Searched, SharedSettings, scheduler_of, search
 from gaelp_ray.sweep.selection import finalists, nobody, select
 from gaelp_ray.sweep.session import environment_set, ray_session, session_cpus
 from gaelp_ray.sweep.store import SweepFolder
@@ -79,6 +81,7 @@ def run_sweep(
     """
     listener = listener or Silence()
     plan = plan_sweep(Path(path), overrides, changes)
+    scheduler = scheduler_of(plan)
     tracking = choose_mode(plan.spec.tracking.mode)
     folder = SweepFolder.create(Path(plan.spec.storage).expanduser(), plan.spec.name, overwrite)
     origin = provenance(plan, vars(tracking))
@@ -87,8 +90,11 @@ def run_sweep(
     settings = SharedSettings.of(plan, origin["id"], tracking.mode)
     with ray_session(variables):
         cpus, started = session_cpus(), time.monotonic()
-        trials = search(plan, settings, folder.path, listener)
-        _require_uninterrupted(trials, folder)
+        found = search(plan, settings, folder.path, scheduler, listener)
+        _require_uninterrupted(found, folder)
+        if found.lineage:
+            write_lineage(folder.lineage, found.lineage)
+        trials = validated(plan, found.trials, found.ended, listener)
         searched = time.monotonic()
         selection, trials = _final_stage(plan, trials, listener)
         selected = time.monotonic()
@@ -103,10 +109,11 @@ def run_sweep(
     return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
 
 
-def _require_uninterrupted(trials: Sequence[TrialResult], folder: SweepFolder) -> None:
+def _require_uninterrupted(found: Searched, folder: SweepFolder) -> None:
     """Tune ends quietly after Ctrl-C; a winner among half of the trials is not what was asked for."""
+    trials = found.trials
     done = sum(trial.status is not TrialStatus.INTERRUPTED for trial in trials)
-    if done < len(trials):
+    if done < len(trials) and not found.reason:
         raise SweepInterrupted(
             f"interrupted after {done} of {len(trials)} trials; their checkpoints and W&B runs are in {folder.path}. "
             "Start again with --overwrite"

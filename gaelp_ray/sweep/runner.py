@@ -1,7 +1,6 @@
-"""The search: planned trials in, TrialResults out, through Ray Tune.
+"""The search: a plan in, TrialResults out, through Ray Tune.
 
-The configurations are laid out before Tune starts (plan.py), so that neither timing nor concurrency changes them;
-Tune places the trials, reuses the workers, and keeps the checkpoints.
+What runs next says search.py; Tune places the trials, reuses the workers, and keeps the checkpoints.
 """
 
 from __future__ import annotations
@@ -15,11 +14,18 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from gaelp_ray.results import TrialResult, TrialStatus
+from gaelp_ray.results import TrialResult
+from gaelp_ray.sweep.constraints import constraints_of
+from gaelp_ray.sweep.gathering import Ended, gathered
 from gaelp_ray.sweep.listener import SweepListener
-from gaelp_ray.sweep.plan import SweepPlan, TrialPlan
+from gaelp_ray.sweep.plan import SweepPlan
+from gaelp_ray.sweep.population import Exploit
+from gaelp_ray.sweep.schedulers import checkpoints_kept, needs_all_trials_at_once, tune_environment, tune_scheduler
+from gaelp_ray.sweep.search import Proposals, as_tune_config, strategy_for
+from gaelp_ray.sweep.session import environment_set, session_cpus
+from gaelp_ray.sweep.spared import SweepScheduler
+from gaelp_ray.sweep.stopping import SweepEnd
 from gaelp_ray.sweep.trial import GAELPTrial
-from gaelp_ray.tracking.runs import describe
 
 EXPERIMENT = "trials"
 
@@ -33,6 +39,7 @@ class SharedSettings:
     market: Mapping[str, Any]  # that trials are validated in
     metric: str
     min_delivery: float
+    max_iterations: int | None  # that a trial may run, whatever its configuration says
     mode: str
     project: str
     entity: str | None
@@ -49,6 +56,7 @@ class SharedSettings:
             market=plan.market.model_dump(mode="json"),
             metric=spec.metric.name,
             min_delivery=spec.select.min_delivery,
+            max_iterations=spec.stop.iterations,
             mode=mode,
             project=spec.project,
             entity=spec.entity,
@@ -57,16 +65,39 @@ class SharedSettings:
         )
 
 
-def search(plan: SweepPlan, settings: SharedSettings, folder: Path, listener: SweepListener) -> list[TrialResult]:
-    """Run every trial of the plan; results in the order of the plan, failed and interrupted trials included."""
+@dataclass(frozen=True)
+class Searched:
+    """What a search has come to."""
+
+    trials: list[TrialResult]  # one per configuration, in the order of the plan, failed ones included
+    reason: str  # why it ended before all trials had, if it did
+    ended: Mapping[str, str]  # trials that a rule under `stop` ended, and which
+    lineage: tuple[Exploit, ...]  # of a population
+
+
+def scheduler_of(plan: SweepPlan) -> SweepScheduler:
+    """The sweep's scheduler. Raises InputError where it cannot be had, which is better known before Ray starts."""
+    spec = plan.spec
+    longest = max(trial.config.iterations for trial in plan.trials)
+    return tune_scheduler(spec, min(longest, spec.stop.iterations or longest))
+
+
+def search(
+    plan: SweepPlan, settings: SharedSettings, folder: Path, scheduler: SweepScheduler, listener: SweepListener
+) -> Searched:
+    """Run every trial of the plan."""
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    planned = [_as_tune_config(trial) for trial in plan.trials]
+    spec = plan.spec
+    proposals = Proposals(strategy_for(plan, constraints_of(spec.select.constraints)))
+    end = SweepEnd.of(spec)
     tuner = tune.Tuner(
         tune.with_resources(GAELPTrial, _resources(plan)),
-        param_space={"trial": tune.grid_search(planned), "sweep": vars(settings)},
+        param_space={"sweep": vars(settings)},
         tune_config=tune.TuneConfig(
-            num_samples=1,
-            max_concurrent_trials=plan.spec.max_concurrent,
+            num_samples=-1,  # until the strategy has finished
+            search_alg=proposals,
+            scheduler=scheduler,
+            max_concurrent_trials=None if needs_all_trials_at_once(spec) else spec.max_concurrent,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -74,61 +105,32 @@ def search(plan: SweepPlan, settings: SharedSettings, folder: Path, listener: Sw
         run_config=tune.RunConfig(
             name=EXPERIMENT,
             storage_path=str(folder),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
-            callbacks=[_Relay(listener)],
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=checkpoints_kept(spec), checkpoint_at_end=True),
+            callbacks=[_Relay(listener), end],
+            stop=end,
             verbose=0,
         ),
     )
-    found = {result.config["trial"]["name"]: result for result in tuner.fit() if result.config}
-    return [_trial_result(trial, found.get(trial.name)) for trial in plan.trials]
-
-
-def _as_tune_config(trial: TrialPlan) -> dict[str, Any]:
-    return {"name": trial.name, "is_default": trial.is_default, "config": trial.config.to_dict()}
+    with environment_set(tune_environment(spec, len(plan.trials))):
+        results = tuner.fit()
+    handed_out = {trial.name: as_tune_config(trial) for trial in proposals.planned.values()}
+    found = [Ended.of(result, handed_out) for result in results]
+    by_scheduler = {name: f"by the scheduler at iteration {number}" for name, number in scheduler.stopped.items()}
+    trials = gathered(plan, found, by_scheduler | end.ended)
+    return Searched(trials, end.reason, end.ended, scheduler.lineage)
 
 
 def _resources(plan: SweepPlan) -> dict[str, float]:
-    wanted = plan.spec.resources
-    request = {"cpu": wanted.cpu, "gpu": wanted.gpu}
+    wanted, most = plan.spec.resources, plan.spec.max_concurrent
+    cpu = wanted.cpu
+    if most and needs_all_trials_at_once(plan.spec):
+        cpu = max(cpu, session_cpus() / most)
+    request = {"cpu": cpu, "gpu": wanted.gpu}
     return request | ({"memory": float(wanted.memory)} if wanted.memory else {})
 
 
 def _trial_name(trial: Trial) -> str:
     return str(trial.config["trial"]["name"])
-
-
-def _trial_result(plan: TrialPlan, result: Any | None) -> TrialResult:
-    metrics: Mapping[str, Any] = (result.metrics or {}) if result else {}
-    validation = metrics.get("validation")
-    error = result.error if result else None
-    if error is not None:
-        status = TrialStatus.FAILED
-    else:
-        status = TrialStatus.COMPLETED if validation else TrialStatus.INTERRUPTED
-    return TrialResult(
-        trial=plan.name,
-        status=status,
-        params=plan.params,
-        config=plan.config.to_dict(),
-        is_default=plan.is_default,
-        metrics=validation,
-        iterations=int(metrics.get("iterations", 0)),
-        env_steps=int(metrics.get("env_steps", 0)),
-        seconds=float(metrics.get("time_total_s", 0.0)),
-        cpu_seconds=float(metrics.get("cpu_seconds", 0.0)),
-        checkpoint=result.checkpoint.path if result and result.checkpoint else None,
-        error=_reason(error) if error is not None else None,
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """The trial's own exception in one line, without Ray's wrapping."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        return describe(cause)
-    # An error read back from Tune's files carries only the worker's traceback; its last line is the exception.
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else describe(error)
 
 
 class _Relay(tune.Callback):
@@ -142,7 +144,8 @@ class _Relay(tune.Callback):
 
     def _tell(self, trial: Trial, state: str, result: Mapping[str, Any]) -> None:
         if self._listener:
-            self._listener.trial_changed(_trial_name(trial), state, result)
+            about = {"agent_type": trial.config["trial"]["config"]["agent_type"]}
+            self._listener.trial_changed(_trial_name(trial), state, {**result, **about})
 
     def on_trial_start(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
         self._tell(trial, "running", {})
@@ -153,7 +156,7 @@ class _Relay(tune.Callback):
         self._tell(trial, "running", result)
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
-        self._tell(trial, "completed", trial.last_result)
+        self._tell(trial, "completed" if trial.last_result.get("validation") else "stopped", trial.last_result)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
         self._tell(trial, "failed", trial.last_result)

@@ -23,12 +23,14 @@ def finalists(
 ) -> list[TrialResult]:
     """The trials that the final stage re-flies: the best top_k by search score, and the control arm.
 
-    Trials whose validation flights keep the constraints come before those that break one. The latter only fill up what
-    is left of top_k: validation is noisy, and on more flights one of them may keep the bound. Trials that failed, or
-    whose score is not a finite number, never take part; a configuration counts once.
+    A trial that a rule of the sweep ended early takes part with what it had learned by then; one that a scheduler
+    stopped has no score. Trials whose validation flights keep the constraints come before those that break one. The
+    latter only fill up what is left of top_k: validation is noisy, and on more flights one of them may keep the bound.
+    Trials that failed, or whose score is not a finite number, never take part; a configuration counts once.
     """
     sign = -1.0 if goal == "maximize" else 1.0
-    eligible = [r for r in results if r.status is TrialStatus.COMPLETED and math.isfinite(r.score(metric))]
+    ended = (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+    eligible = [r for r in results if r.status in ended and math.isfinite(r.score(metric))]
     sampled = [r for r in eligible if not r.is_default]
     ranked = sorted(sampled, key=lambda r: (bool(violations(r.metrics or {}, constraints)), sign * r.score(metric)))
     distinct = {canonical(dict(r.config)): r for r in reversed(ranked)}

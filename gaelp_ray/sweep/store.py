@@ -1,7 +1,7 @@
 """What lies in a sweep's folder, and who may write there.
 
     <storage>/<sweep>/  sweep.yaml (as it ran)  provenance.json  trials/ (Ray's)  wandb/  leaderboard.csv
-                        selection.json  best/ (model.npz, model.json, card.md)
+                        lineage.jsonl (of a population)  selection.json  best/ (model.npz, model.json, card.md)
 
 SweepFolder.create() claims a folder; SweepFolder.open() reads a finished or interrupted one.
 """
@@ -23,6 +23,7 @@ import yaml
 from gaelp_ray.agents import Agent
 from gaelp_ray.checkpoint import load_model, plain, write_json
 from gaelp_ray.errors import StorageError, did_you_mean
+from gaelp_ray.sweep.population import Exploit, read_lineage
 
 SPEC, PROVENANCE, SELECTION, LEADERBOARD = (
     "sweep.yaml",
@@ -42,6 +43,11 @@ class SweepFolder:
     def best(self) -> Path:
         """Where the winner's model lies."""
         return self.path / "best"
+
+    @property
+    def lineage(self) -> Path:
+        """Who went on from whose weights, in a population."""
+        return self.path / "lineage.jsonl"
 
     @property
     def wandb(self) -> Path:
@@ -108,6 +114,10 @@ class SweepFolder:
         if not isinstance(record, dict) or not {"winner", "leaderboard", "reason"} <= set(record):
             raise StorageError(f"{path} is damaged: it holds no selection")
         return record
+
+    def read_lineage(self) -> list[Exploit]:
+        """Who went on from whose weights; empty without a population."""
+        return read_lineage(self.lineage) if self.lineage.is_file() else []
 
     def is_finished(self) -> bool:
         """Whether the final stage has decided."""

@@ -56,12 +56,19 @@ def _row(
         **{name: flown.get(name) for name in names},
         "ineligible": selection.ineligible.get(label, ""),
         "search_score": trial.score(metric) if trial else None,
+        "search_se": _known(trial.standard_error(metric)) if trial else None,
+        "seeds": len(trial.seeds) if trial else 0,
+        "config_id": trial.config_id if trial else "",
         "iterations": trial.iterations if trial else 0,
         "env_steps": trial.env_steps if trial else 0,
         "seconds": trial.seconds if trial else 0.0,
         "params": dict(trial.params) if trial else {},
         "error": (trial.error or "") if trial else "",
     }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _passed_over(trial: TrialResult, constraints: Sequence[Constraint]) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""One trial in a Ray worker: the training loop, reported to Tune and to the trial's own W&B run.
+"""One trial in a Ray worker: a configuration on all of its seeds in lockstep, reported to Tune as one.
 
-A class Trainable, so that Tune can reuse the worker process for the next trial (starting one costs seconds). One
-step() is one batch of parallel flights; the last one adds the validation flights that the search judges by.
+Whoever searches or stops trials thus judges a configuration on its seeds together. A class Trainable, so that Tune can
+reuse the worker process for the next trial (starting one costs seconds). One step() is one batch of parallel flights of
+every seed; the last one adds the validation flights that the search judges by.
 """
 
 from __future__ import annotations
@@ -9,124 +10,132 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ray.air.integrations.wandb import setup_wandb
 from ray.tune import Trainable
 
-from gaelp_ray.checkpoint import Model, load_model, save_model, write_json
-from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.records import EpisodeMetrics
-from gaelp_ray.tracking.runs import RunIdentity, RunLog
-from gaelp_ray.training import Iteration, Stream, evaluate, train
-from gaelp_ray.worlds import training_flights, untrained, world_from, world_of
+from gaelp_ray.checkpoint import write_json
+from gaelp_ray.records import EpisodeMetrics, FlightTotals
+from gaelp_ray.sweep.seed_run import SeedRun
 
 PROGRESS = "progress.json"
-
-VALIDATION_EPISODES = 256
-"""Flights, the same for every trial of a sweep, that give a trained agent its search score."""
 
 
 class GAELPTrial(Trainable):
     """Tune's view of a trial. `config` holds `trial` (a planned trial) and `sweep` (what all trials share)."""
+
+    _plan: Mapping[str, Any]
+    _sweep: Mapping[str, Any]
+    _open: list[SeedRun] | None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start the first trial of this worker."""
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in the same process."""
-        self._log.close()
+        """Start another trial in the same process, or go on with another configuration of the same one."""
+        if new_config["trial"]["name"] == self._plan["name"]:
+            self._plan = new_config["trial"]
+            for run in self._open or ():
+                run.change(self._plan, self.iteration)
+            return True
+        self._close()
         self._begin(new_config)
         return True
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         self._plan, self._sweep = config["trial"], config["sweep"]
-        self._cpu_before, self._cpu_start, self._env_steps = 0.0, time.process_time(), 0
-        self._config = GAELPExperimentConfig(**self._plan["config"])
-        self._log = RunLog.open(setup_wandb, self._identity(), self._config.to_dict())
-        with self._log.closing_on_failure():
-            # The driver's folder of an own environment: a worker has another working directory.
-            self._world = world_of(self._config, self._sweep["market"].get("folder"))
-            self._env, self._agent = training_flights(self._world, self._config), untrained(self._world, self._config)
-            self._training = train(self._env, self._agent, self._config)
+        self._cpu_before, self._cpu_start = 0.0, time.process_time()
+        self._open = None
 
-    def _identity(self) -> RunIdentity:
-        sweep = self._sweep
-        role = "default" if self._plan["is_default"] else "sampled"
-        return RunIdentity(
-            id=f"{self._plan['name']}-{sweep['sweep_id']}",
-            name=self._plan["name"],
-            project=sweep["project"],
-            entity=sweep["entity"],
-            group=sweep["group"],
-            job_type="trial",
-            mode=sweep["mode"],
-            tags=(*sweep["tags"], role, self._config.agent_type),
-        )
+    @property
+    def _runs(self) -> list[SeedRun]:
+        """Made when first needed: Tune prepares workers for trials that then run in another one."""
+        if self._open is None:
+            self._open = []
+            with ExitStack() as failing:
+                for number in range(len(self._plan["seeds"])):
+                    run = SeedRun(self._plan, self._sweep, number)
+                    self._open.append(run)
+                    failing.enter_context(run.log.closing_on_failure())
+        return self._open
 
     def step(self) -> dict[str, Any]:
-        """Fly and learn from one batch of flights."""
-        with self._log.closing_on_failure():
-            iteration = next(self._training)
-            self._env_steps += iteration.env_steps
-            metrics = iteration.totals.pooled(self._sweep["min_delivery"])
-            done = iteration.number >= self._config.iterations
-            row = (
-                metrics.as_logged()
-                | iteration.as_logged()
-                | iteration.learning
-                | {"custom/env_steps": float(self._env_steps)}
-            )
-            validation = self._validate() if done else None
-            if validation:
-                row |= {f"validation/{name}": value for name, value in validation.as_dict().items()}
-            self._log.log(row, step=iteration.number)
-        result = self._result(iteration, metrics, validation)
+        """Fly and learn from one batch of flights on every seed."""
+        with ExitStack() as failing:
+            for run in self._runs:
+                failing.enter_context(run.log.closing_on_failure())
+            iterations = [run.step() for run in self._runs]
+            number = iterations[0].number
+            done = number >= self._last_iteration()
+            validations = [run.validate() if done else None for run in self._runs]
+            for run, iteration, validation in zip(self._runs, iterations, validations, strict=True):
+                run.log_row(iteration, validation)
+        flown = FlightTotals.concatenate([iteration.totals for iteration in iterations])
+        result = self._result(number, flown.pooled(self._sweep["min_delivery"]))
         if done:
-            score = result["validation"][self._sweep["metric"]]
-            self._log.summarise({self._sweep["metric"]: score, "cpu_seconds": result["cpu_seconds"]})
-            self._log.close()
+            result |= self._judged([v for v in validations if v])
         return result | {"done": done}
 
-    def _validate(self) -> EpisodeMetrics:
-        seeds = [self._sweep["seed"], Stream.VALIDATION]
-        flights = evaluate(self._agent, world_from(self._sweep["market"], "sweep"), VALIDATION_EPISODES, seeds)
-        return flights.totals.pooled(self._sweep["min_delivery"])
+    def _last_iteration(self) -> int:
+        most = self._sweep["max_iterations"]
+        planned = self._runs[0].config.iterations
+        return planned if most is None else min(planned, most)
 
-    def _result(
-        self, iteration: Iteration, metrics: EpisodeMetrics, validation: EpisodeMetrics | None
-    ) -> dict[str, Any]:
+    def _result(self, number: int, metrics: EpisodeMetrics) -> dict[str, Any]:
+        recent = FlightTotals.concatenate([totals for run in self._runs for totals in run.recent])
+        score = recent.pooled(self._sweep["min_delivery"]).as_dict()[self._sweep["metric"]]
         return metrics.as_dict() | {
-            "iterations": iteration.number,
-            "env_steps": self._env_steps,
+            "score": score,  # what schedulers judge by
+            "iterations": number,
+            "env_steps": sum(run.env_steps for run in self._runs),
             "cpu_seconds": self._cpu_seconds(),
-            "validation": validation.as_dict() if validation else None,
+            "validation": None,
+            "seeds": None,
         }
+
+    def _judged(self, validations: list[EpisodeMetrics]) -> dict[str, Any]:
+        """The validation flights of all seeds as one, and of each; the runs are complete with it."""
+        metric = self._sweep["metric"]
+        pooled = EpisodeMetrics.together([v.as_dict() for v in validations], self._sweep["min_delivery"]).as_dict()
+        for run, validation in zip(self._runs, validations, strict=True):
+            scores = {metric: validation.as_dict()[metric], f"config/{metric}": pooled[metric]}
+            run.log.summarise(scores | {"cpu_seconds": self._cpu_seconds() / len(self._runs)})
+            run.log.close()
+        seeds = [{"seed": r.seed, "validation": v.as_dict()} for r, v in zip(self._runs, validations, strict=True)]
+        return {"validation": pooled, "seeds": seeds, "final_score": pooled[metric]}
 
     def _cpu_seconds(self) -> float:
         return self._cpu_before + time.process_time() - self._cpu_start
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """The agent, and how far its training is."""
+        """The agent of every seed, and how far the training is."""
         folder = Path(checkpoint_dir)
-        save_model(folder, Model(self._agent, self._config, self._world, {"trial": self._plan["name"]}))
-        progress = {
-            "iterations": self.iteration,
-            "env_steps": self._env_steps,
-            "cpu_seconds": self._cpu_seconds(),
-        }
+        for number, run in enumerate(self._runs):
+            run.save(seed_folder(folder, number))
+        steps = [run.env_steps for run in self._runs]
+        progress = {"iterations": self.iteration, "env_steps": steps, "cpu_seconds": self._cpu_seconds()}
         write_json(folder / PROGRESS, progress)
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on where the checkpoint was written."""
         folder = Path(checkpoint)
         progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        self._agent.load_state_dict(load_model(folder).agent.state_dict())
-        self._env_steps, self._cpu_before = progress["env_steps"], progress["cpu_seconds"]
-        self._training = train(self._env, self._agent, self._config, done=progress["iterations"])
+        for number, run in enumerate(self._runs):
+            run.go_on(seed_folder(folder, number), progress["iterations"], progress["env_steps"][number])
+        self._cpu_before = progress["cpu_seconds"]
 
     def cleanup(self) -> None:
         """The worker ends; a run that is still open was interrupted."""
-        self._log.close(exit_code=130)
+        self._close(exit_code=130)
+
+    def _close(self, exit_code: int = 0) -> None:
+        for run in self._open or ():
+            run.log.close(exit_code)
+
+
+def seed_folder(checkpoint: Path, number: int) -> Path:
+    """Where a checkpoint holds the model of its configuration's seed `number`."""
+    return checkpoint / f"seed-{number}"

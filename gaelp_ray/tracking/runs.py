@@ -42,6 +42,7 @@ class RunIdentity:
     mode: str
     entity: str | None = None
     tags: tuple[str, ...] = ()
+    reinit: str = "finish_previous"
 
     def as_init(self) -> dict[str, Any]:
         """Keywords that wandb.init and setup_wandb share."""
@@ -52,7 +53,7 @@ class RunIdentity:
             "job_type": self.job_type,
             "tags": list(self.tags),
             "mode": self.mode,
-            "reinit": "finish_previous",
+            "reinit": self.reinit,
             "settings": wandb.Settings(**QUIET),
         }
 

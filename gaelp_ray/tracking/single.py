@@ -43,7 +43,8 @@ class SingleRun(RunLog):
         except InputError as error:
             logger.warning("W&B is off: %s. Only the local results are kept", error)
             return cls(None)
-        identity = RunIdentity(secrets.token_hex(4), name, project, "", "train", chosen.mode, tags=tags)
+        alone = RunIdentity(secrets.token_hex(4), name, project, "", "train", chosen.mode, tags=tags)
+        identity = replace(alone, reinit="create_new")
         if chosen.mode == "online":
             log, why = cls._try(identity, config)
             if not why:
@@ -61,7 +62,7 @@ class SingleRun(RunLog):
         """The run, and why there is none."""
         if identity.mode == "disabled":
             return cls(None), ""
-        keywords = identity.as_init() | {"group": None, "reinit": "create_new", "settings": _bounded_settings()}
+        keywords = identity.as_init() | {"group": None, "settings": _bounded_settings()}
         try:
             # wandb remembers the working directory of its first run in a process.
             keywords["dir"] = os.environ.get("WANDB_DIR") or str(Path.cwd())

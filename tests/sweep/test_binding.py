@@ -136,26 +136,6 @@ def test_whole_numbers_come_from_a_whole_q(plan, refusal):
     assert "should be a valid integer" in problem
 
 
-@pytest.mark.parametrize(
-    ("lines", "place"),
-    [
-        ("early_terminate: {type: hyperband, min_iter: 3}", "5:1: early_terminate"),
-        ("scheduler: {type: asha}", "5:1: scheduler"),
-        ("seeds: 3", "5:1: seeds"),
-        ("seeds: {min: 1, max: 3}", "5:1: seeds"),
-        ("metric: {name: roas, goal: maximize, target: 3}", "5:38: metric.target"),
-        ("stop: {iterations: 3}", "5:8: stop.iterations"),
-        ("stop: {plateau: {patience: 3}}", "5:8: stop.plateau"),
-    ],
-)
-def test_what_nobody_acts_on_yet_is_refused_in_one_line(refusal, lines, place):
-    assert refusal(f"{BASE}{lines}\n") == [f"{place}: is not supported yet: leave it out"]
-
-
-def test_bayes_is_refused_until_it_searches(refusal):
-    assert refusal(BASE.replace("random", "bayes")) == ["1:1: method: bayes is not supported yet: write random or grid"]
-
-
 def test_defaults_written_out_are_no_request(plan):
     text = BASE + "scheduler: {type: none}\nseeds: 1\nstop: {}\n"
     assert plan(text).trials == plan(BASE).trials

@@ -160,7 +160,8 @@ def test_what_a_sweep_leaves_behind(finished):
         assert [row["_step"] for row in mirrored.history] == [1, 2, 3]
         assert mirrored.exit_code == 0 and mirrored.job_type == "trial" and mirrored.group == "my-group"
         assert "first" in mirrored.tags
-        assert mirrored.config == dict(trial.config)
+        assert mirrored.config == dict(trial.config) | {"config_id": trial.config_id, "trial": trial.trial}
+        assert f"config-{trial.config_id}" in mirrored.tags
         assert mirrored.summary["delivered_roas"] == pytest.approx(trial.score("delivered_roas"))
         assert mirrored.summary["validation/roas"] == pytest.approx(trial.metrics["roas"])
         assert all(math.isfinite(row["performance/roas"]) for row in mirrored.history)
@@ -179,3 +180,116 @@ def test_what_a_sweep_leaves_behind(finished):
     assert {"best", "small"} <= set(model_artifact["aliases"])
     assert set(model_artifact["files"]) == {"model.npz", "model.json", "card.md"}
     assert runs["small-select"].summary["winner"] == finished.selection.winner.label
+
+
+def test_seeds_of_a_configuration_are_one_trial_and_a_race_adds_more(run):
+    keys = {
+        "method": "grid",
+        "metric": METRIC,
+        "seeds": {"min": 2, "max": 3},
+        "parameters": {"constant.bid_multiplier": {"values": [0.5, 1.5]}},
+        "trial": {"agent_type": "constant", "num_episodes": 32, "batch_size": 16},
+        "select": {"top_k": 1, "episodes": 256, "include_default": False, "min_delivery": 0.5},
+    }
+    result = run(**keys)
+    one, other = result.trials
+    assert (len(one.seeds), len(other.seeds)) == (2, 3) if len(one.seeds) == 2 else (3, 2)
+    assert one.config_id != other.config_id
+    for trial in (one, other):
+        assert trial.metrics["flights"] == 256 * len(trial.seeds)
+        assert trial.env_steps == 32 * 168 * len(trial.seeds)
+        assert len({seed.seed for seed in trial.seeds}) == len(trial.seeds)
+    mirrored = {r.name: r for r in offline_runs(result.folder.wandb) if r.job_type == "trial"}
+    raced = max((one, other), key=lambda trial: len(trial.seeds))
+    assert {"small-00-s0", "small-00-s1", "small-01-s0", "small-01-s1", f"{raced.trial}-s2"} == set(mirrored)
+    for name, found in mirrored.items():
+        trial = one if name.startswith("small-00") else other
+        assert found.config["config_id"] == trial.config_id and f"config-{trial.config_id}" in found.tags
+        assert found.config["seed"] in [seed.seed for seed in trial.seeds] and found.exit_code == 0
+        assert [row["episode/number"] for row in found.history] == [16, 32]
+    row = next(r for r in leaderboard(result) if r["trial"] == raced.trial)
+    assert (row["seeds"], row["search_se"]) == (3, pytest.approx(raced.standard_error("delivered_roas")))
+    best = max(raced.seeds, key=lambda seed: seed.metrics["delivered_roas"])
+    assert raced.checkpoint == best.checkpoint and load_model(result.folder.best).config.seed == best.seed
+
+
+def test_bayes_runs_as_many_configurations_as_asked_for(run):
+    result = run(
+        method="bayes",
+        run_cap=3,
+        metric=METRIC,
+        parameters={"constant.bid_multiplier": {"distribution": "log_uniform_values", "min": 0.3, "max": 3.0}},
+        trial={"agent_type": "constant", "num_episodes": 16, "batch_size": 16},
+        select={"top_k": 1, "episodes": 256},
+    )
+    values = [t.params.get("constant.bid_multiplier") for t in result.trials]
+    assert values[0] is None and len(set(values)) == 4
+    assert all(trial.status is TrialStatus.COMPLETED for trial in result.trials)
+    assert all(
+        t.config["constant"]["bid_multiplier"] == value for t, value in zip(result.trials[1:], values[1:], strict=True)
+    )
+
+
+PPO_TRIALS = {
+    "method": "random",
+    "run_cap": 4,
+    "metric": METRIC,
+    "trial": {"agent_type": "PPO", "num_episodes": 96, "batch_size": 16},
+    "select": {"top_k": 1, "episodes": 256},
+}
+
+
+def test_trials_that_a_scheduler_stops_are_told_and_not_re_flown(run):
+    bold = {"ppo.initial_std": {"values": [0.1, 0.1001, 2.0, 1.99]}, "ppo.residual_scale": {"value": 5.0}}
+    result = run(
+        **PPO_TRIALS | {"scheduler": {"type": "asha", "grace_period": 2, "reduction_factor": 2}}, parameters=bold
+    )
+    states = {t.trial: t.status for t in result.trials}
+    assert states["small-default"] is TrialStatus.COMPLETED
+    stopped = [t for t in result.trials if t.status is TrialStatus.STOPPED]
+    assert stopped and all(t.params["ppo.initial_std"] > 1.0 for t in stopped)
+    assert all(t.iterations < 6 and t.error == f"by the scheduler at iteration {t.iterations}" for t in stopped)
+    assert all(math.isnan(t.score("delivered_roas")) for t in stopped)
+    names = {r.name for r in offline_runs(result.folder.wandb) if r.job_type == "trial"}
+    assert names == set(states)
+
+
+def test_a_trial_that_reaches_the_target_ends_the_sweep_and_may_win(run):
+    target = {"name": "delivered_roas", "goal": "maximize", "target": 0.5}
+    result = run(
+        **PPO_TRIALS | {"metric": target, "max_concurrent": 1}, parameters={"ppo.initial_std": {"min": 0.1, "max": 0.2}}
+    )
+    first = next(t for t in result.trials if t.trial == "small-00")
+    assert first.status is TrialStatus.STOPPED and first.error.startswith("metric.target: small-00 reached ")
+    assert first.iterations == 1 and first.metrics["flights"] == 256
+    assert [t.status for t in result.trials[2:]] == [TrialStatus.INTERRUPTED] * 3
+    assert {c.label for c in result.selection.ranking} >= {"small-00", "small-default"}
+
+
+def test_iterations_are_cut_for_every_trial_which_are_then_complete(run):
+    result = run(
+        **PPO_TRIALS | {"run_cap": 1, "stop": {"iterations": 2}},
+        parameters={"ppo.initial_std": {"min": 0.1, "max": 0.2}},
+    )
+    assert [(t.status, t.iterations) for t in result.trials] == [(TrialStatus.COMPLETED, 2)] * 2
+
+
+def test_a_population_tells_who_went_on_from_whom(run, capsys, monkeypatch, tmp_path):
+    keys = PPO_TRIALS | {"scheduler": {"type": "pbt", "perturbation_interval": 2, "quantile_fraction": 0.25}}
+    result = run(
+        **keys, parameters={"learning_rate": {"distribution": "log_uniform_values", "min": 1.0e-4, "max": 1.0e-1}}
+    )
+    assert all(trial.status is TrialStatus.COMPLETED and trial.iterations == 6 for trial in result.trials)
+    lineage = result.folder.read_lineage()
+    assert len(lineage) == 2  # after 2 and 4 of 6 batches, one of four
+    last = {exploit.trial: exploit for exploit in lineage}
+    for name, exploit in last.items():
+        trial = next(t for t in result.trials if t.trial == name)
+        assert exploit.source != name and exploit.changed["learning_rate"][1] == trial.params["learning_rate"]
+        assert trial.config["learning_rate"] == trial.params["learning_rate"]
+    monkeypatch.setattr("sys.argv", ["gaelp-ray", "show", "small", "--storage", str(tmp_path / "results")])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().out
+    for exploit in lineage:
+        assert f"iteration {exploit.iteration}: {exploit.trial} went on from {exploit.source}; learning_rate " in told

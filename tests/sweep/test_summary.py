@@ -18,7 +18,20 @@ from gaelp_ray.training import summarise
 
 COLUMNS = [
     *("rank", "trial", "role", "agent", "status", "roas", "roas_low", "roas_high", "delivery", "delivered_roas"),
-    *("optimality", "cpa", "ineligible", "search_score", "iterations", "env_steps", "seconds", "params", "error"),
+    *(
+        "optimality",
+        "cpa",
+        "ineligible",
+        "search_score",
+        "search_se",
+        "seeds",
+        "config_id",
+        "iterations",
+        "env_steps",
+        "seconds",
+        "params",
+        "error",
+    ),
 ]
 OFFLINE = Publication("offline", "trip-best")
 

@@ -1,0 +1,222 @@
+"""What a person reads before a sweep: what would run, how its parameters spread, what it needs, what is in vain."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+from rich.console import Console
+
+from gaelp_ray.cli.main import main
+from gaelp_ray.cli.plan import bars, plan_view
+from gaelp_ray.sweep.blocks import EarlyTerminate, HyperBand, Population
+from gaelp_ray.sweep.forecast import Forecast, forecast
+from gaelp_ray.sweep.plan import plan_sweep
+
+BASE = "method: grid\nparameters:\n  agent_type: {values: [PPO, BayesDual]}\n  ppo.epochs: {values: [2]}\n"
+IN_VAIN = "ppo.epochs does not apply to BayesDual: BayesDual reads dual.*"
+RANDOM = """\
+method: random
+run_cap: 12
+metric: {name: delivered_roas, goal: maximize}
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 0.01}
+  batch_size: {values: [16, 32]}
+trial: {num_episodes: 64}
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str):
+        path = tmp_path / "trip.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command line: (exit code, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gaelp-ray", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def planned(path, width: int = 160) -> list[str]:
+    plan = plan_sweep(path)
+    console = Console(file=io.StringIO(), width=width)
+    plan_view(plan, forecast(plan), console)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("select", "line"),
+    [
+        ("{}", "final stage: best 5 and the control arm on 2,048 fresh flights, delivery at least 90%"),
+        (
+            "{constraints: {max_cpa: 200, min_ctr: 0.01}}",
+            "final stage: best 5 and the control arm on 2,048 fresh flights, delivery at least 90%, max_cpa 200, "
+            "min_ctr 0.01",
+        ),
+        ("{include_default: false, top_k: 2}", "final stage: best 2 on 2,048 fresh flights, delivery at least 90%"),
+    ],
+)
+def test_plan_says_what_the_final_stage_asks_of_a_winner(file, select, line):
+    assert line in planned(file(f"{BASE}select: {select}\n"))
+
+
+@pytest.mark.parametrize("width", [40, 160])
+def test_plan_says_which_parameters_do_not_apply_one_in_a_line(file, width):
+    lines = planned(file(f"{BASE}trial: {{num_episodes: 64}}\nprogram: x.py\n"), width)
+    assert lines[-3:] == [
+        "not used here (keys of W&B's launcher): program",
+        IN_VAIN,
+        "num_episodes does not apply to BayesDual, which learns nothing",
+    ]
+
+
+def test_plan_as_json_has_the_constraints_and_what_does_not_apply(file, run):
+    code, out, _ = run("plan", file(f"{BASE}select: {{constraints: {{max_cpa: 200}}}}\n"), "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["sweep"]["select"]["constraints"] == {"max_cpa": 200}
+    assert facts["inapplicable"] == [
+        {
+            "parameter": "ppo.epochs",
+            "agents": ["BayesDual"],
+            "applies_to": ["PPO on BayesDual"],
+            "text": IN_VAIN,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "drawn"),
+    [((8, 4, 1, 0), "█▄▁ "), ((1,), "█"), ((1000, 1, 999), "█▁█"), ((0, 0), "  "), ((1, 2, 3, 4), "▂▄▆█")],
+)
+def test_bars_are_as_high_as_their_counts_and_none_is_lost(counts, drawn):
+    assert bars(counts) == drawn
+
+
+def test_each_parameter_has_a_line_with_its_spread_and_ends(file):
+    lines = planned(file(RANDOM))
+    (rate,) = [line for line in lines if line.startswith(" learning_rate ")]
+    (size,) = [line for line in lines if line.startswith(" batch_size ")]
+    plan = plan_sweep(file(RANDOM))
+    rates = [trial.params["learning_rate"] for trial in plan.trials[1:]]
+    assert rate.endswith(f"  {min(rates):.4g} to {max(rates):.4g}, log scale")
+    assert "█" in rate
+    small = sum(trial.params["batch_size"] == 16 for trial in plan.trials[1:])
+    assert size.endswith(f"  16: {small}, 32: {12 - small}")
+    assert any(line.startswith(" parameter") and line.endswith("values (12 drawn)") for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_what_it_needs_is_said_line_by_line_within_the_width(file, width, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    lines = planned(file(RANDOM + "max_concurrent: 3\ntracking: {mode: disabled}\n"), width)
+    labels = ["trials", "scheduler", "resources", "disk", "storage", "W&B", "time"]
+    assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in labels] == labels
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    assert "12 configurations and the control arm, 1 seed each: 13 trainings" in text
+    assert "1 CPU a trial; 3 at a time, limited by max_concurrent (6 CPUs, " in text
+    assert "every trial runs to its end" in text
+    assert "storage ./results can be written" in text
+    assert "disabled: as it was asked for" in text
+    assert "not estimated: --measure" in text
+
+
+@pytest.mark.parametrize(
+    ("block", "line"),
+    [
+        (
+            {"early_terminate": EarlyTerminate(type="hyperband", max_iter=81, s=3, eta=3)},
+            "early_terminate keeps about 1 of 3 at each band, judging its best value so far: "
+            "10 of 27 go on at iteration 3, 4 of 10 at 9, 2 of 4 at 27, if all of a rung are judged together, "
+            "about 402 iterations; as nobody waits for that, 240 to 2,268 iterations in all",
+        ),
+        (
+            {"scheduler": HyperBand(type="hyperband", reduction_factor=9)},
+            # Brackets of 3 (to the end), 14 (from 9 on) and 10 of 81 (from 1 on, of which 9 and then 1 go on).
+            "HyperBand keeps 1 of 9 at each rung of a bracket, whose trials wait: 9 of 10 go on at iteration 1, "
+            "3 of 23 at 9; 748 iterations in all",
+        ),
+        (
+            {"scheduler": Population(type="pb2", perturbation_interval=9)},
+            "PB2: every 9 iterations, the worst 7 go on as changed copies of better ones; 2,268 iterations in all",
+        ),
+    ],
+)
+def test_the_scheduler_is_said_in_a_sentence(file, block, line):
+    settings = ["run_cap=27", "trial.num_episodes=81", "trial.batch_size=1", "parameters.batch_size.values=[1]"]
+    plan = plan_sweep(file(RANDOM), settings=settings)
+    plan = replace(plan, spec=plan.spec.model_copy(update=block))
+    console = Console(file=io.StringIO(), width=400)
+    plan_view(plan, forecast(plan), console)
+    (shown,) = [row for row in console.file.getvalue().splitlines() if row.startswith("scheduler")]
+    assert shown.removeprefix("scheduler").strip() == line
+
+
+def test_json_is_strict_and_complete_and_the_estimate_is_in_it(file, run):
+    path = file(RANDOM.replace("12", "2"))
+    code, out, err = run("plan", path, "--json", "--measure")
+    facts = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (code, err) == (0, "")
+    assert {"sweep", "unused", "inapplicable", "trials", "forecast"} == set(facts)
+    assert set(facts["forecast"]) == {field.name for field in fields(Forecast)}
+    assert facts["forecast"]["counts"]["trainings"] == 3
+    assert facts["forecast"]["parameters"][0]["log"] is True
+    assert 0 < facts["forecast"]["time"]["low"] < facts["forecast"]["time"]["high"]
+    assert facts["forecast"]["time"]["smoke"][0]["trial"] == "trip-default"
+
+
+def test_the_estimate_says_what_it_is_based_on(file, run):
+    path = file(RANDOM.replace("12", "1").replace("[16, 32]", "[16]"))
+    code, out, _ = run("plan", path, "--measure", "--set", "trial.num_episodes=32", "--set", "trial.batch_size=16")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("time ")]
+    assert "Ray 8 to 20 s. Based on 1 x 16 flights of trip-default (PPO) here, without Ray" in line
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_what_can_never_run_is_shown_and_refused_with_every_reason(file, run, here, words):
+    path = file(RANDOM + "resources: {cpu: 4096}\nstorage: trip.yaml/results\n")
+    code, out, err = run("plan", path, *words)
+    assert code == 2
+    cpus, storage = err.splitlines()
+    assert cpus.startswith("error: resources.cpu: each trial asks for 4096 CPUs, and this machine has ")
+    assert cpus.endswith(": ask for less, or no trial would ever start")
+    assert storage.startswith("error: storage: cannot write to the storage folder ") and "--storage" in storage
+    if words:
+        assert "4096" in json.loads(out)["forecast"]["resources"]["problem"]
+    else:
+        assert "cannot be written" in out
+    assert [path.name for path in here.iterdir()] == ["trip.yaml"]
+
+
+def test_planning_starts_and_imports_no_ray_and_writes_nothing(file, here):
+    code = "import sys\nfrom gaelp_ray.cli.main import app\n"
+    code += "try: app(['plan', 'trip.yaml'])\nfinally: print('ray' in sys.modules)"
+    file(RANDOM)
+    done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
+    assert [path.name for path in here.iterdir()] == ["trip.yaml"]
