@@ -13,7 +13,7 @@ from gaelp_ray.market import Market, load_market
 from gaelp_ray.simulator import AdCampaignEnv, AdCampaignVectorEnv
 
 if TYPE_CHECKING:
-    from gaelp_ray.sweep.load import load_sweep
+    from gaelp_ray.sweep.format.load import load_sweep
     from gaelp_ray.sweep.pipeline import run_sweep
     from gaelp_ray.sweep.store import load_best
     from gaelp_ray.tracking.tracker import GAELPWandbTracker, create_experiment_tracker
@@ -38,7 +38,7 @@ _LAZY = {
     "IntegratedGAELPTrainer": "gaelp_ray.trainer",
     "create_experiment_tracker": "gaelp_ray.tracking.tracker",
     "load_best": "gaelp_ray.sweep.store",
-    "load_sweep": "gaelp_ray.sweep.load",
+    "load_sweep": "gaelp_ray.sweep.format.load",
     "run_sweep": "gaelp_ray.sweep.pipeline",
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gaelp_ray.sweep.plan import plan_sweep
+from gaelp_ray.sweep.planning.plan import plan_sweep
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gaelp_ray.sweep.applicability import inapplicable
-from gaelp_ray.sweep.document import LAUNCHER_KEYS
-from gaelp_ray.sweep.load import load_sweep
-from gaelp_ray.sweep.parameters import KEYS, ParameterSpec
-from gaelp_ray.sweep.plan import plan_sweep
-from gaelp_ray.sweep.spec import SweepSpec
+from gaelp_ray.sweep.format.document import LAUNCHER_KEYS
+from gaelp_ray.sweep.format.load import load_sweep
+from gaelp_ray.sweep.format.parameters import KEYS, ParameterSpec
+from gaelp_ray.sweep.format.spec import SweepSpec
+from gaelp_ray.sweep.planning.applicability import inapplicable
+from gaelp_ray.sweep.planning.plan import plan_sweep
 from gaelp_ray.training import make_untrained, train
 
 ROOT = Path(__file__).parents[1]

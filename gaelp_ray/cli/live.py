@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gaelp_ray.cli.tables import remarks
 from gaelp_ray.records import shown
-from gaelp_ray.sweep.plan import SweepPlan
+from gaelp_ray.sweep.planning.plan import SweepPlan
 
 ROWS = 24
 """Trials shown at once: the running ones, then the most recently finished."""

@@ -28,7 +28,7 @@ from gaelp_ray.cli.train import train
 from gaelp_ray.errors import GaelpError, InputError, SweepInterrupted
 from gaelp_ray.market import load_market, market_names
 from gaelp_ray.records import shown
-from gaelp_ray.sweep.plan import plan_sweep
+from gaelp_ray.sweep.planning.plan import plan_sweep
 from gaelp_ray.sweep.store import SweepFolder, sweeps_in
 from gaelp_ray.training import Stream, evaluate
 

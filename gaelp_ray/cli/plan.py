@@ -19,14 +19,14 @@ from gaelp_ray.checkpoint import plain
 from gaelp_ray.cli.options import AsJson, File, Settings, overrides
 from gaelp_ray.cli.tables import parameters, remarks
 from gaelp_ray.simulator.own import OwnEnv
-from gaelp_ray.sweep.applicability import inapplicable
-from gaelp_ray.sweep.constraints import constraints_of, in_words
-from gaelp_ray.sweep.forecast import Counts, Forecast, forecast
-from gaelp_ray.sweep.kept import Kept
-from gaelp_ray.sweep.machine import Disk, Placement, in_bytes
-from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
-from gaelp_ray.sweep.ranges import ParameterRange
-from gaelp_ray.sweep.smoke import Duration
+from gaelp_ray.sweep.planning.applicability import inapplicable
+from gaelp_ray.sweep.planning.constraints import constraints_of, in_words
+from gaelp_ray.sweep.planning.forecast import Counts, Forecast, forecast
+from gaelp_ray.sweep.planning.kept import Kept
+from gaelp_ray.sweep.planning.machine import Disk, Placement, in_bytes
+from gaelp_ray.sweep.planning.plan import SweepPlan, plan_sweep
+from gaelp_ray.sweep.planning.ranges import ParameterRange
+from gaelp_ray.sweep.planning.smoke import Duration
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """Heights of a histogram's bar, from none."""

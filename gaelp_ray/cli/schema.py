@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaelp_ray.sweep.schema import schema_text
+from gaelp_ray.sweep.format.schema import schema_text
 
 
 def schema() -> None:

@@ -13,9 +13,9 @@ from rich.text import Text
 from gaelp_ray.records import EpisodeMetrics, Evaluation, shown
 from gaelp_ray.results import TrialStatus
 from gaelp_ray.simulator.own import OwnEnv
-from gaelp_ray.sweep.applicability import inapplicable
-from gaelp_ray.sweep.plan import SweepPlan
-from gaelp_ray.sweep.population import Exploit
+from gaelp_ray.sweep.lineage import Exploit
+from gaelp_ray.sweep.planning.applicability import inapplicable
+from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.worlds import World
 
 if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` does without

@@ -21,7 +21,7 @@ from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentCon
 from gaelp_ray.errors import ConfigError, TrainingError, did_you_mean
 from gaelp_ray.market import Market
 from gaelp_ray.records import MIN_DELIVERY, ratio, shown
-from gaelp_ray.sweep.document import Problem, read_document
+from gaelp_ray.sweep.format.document import Problem, read_document
 
 if TYPE_CHECKING:
     from gaelp_ray.trainer import IntegratedGAELPTrainer

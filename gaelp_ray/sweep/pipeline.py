@@ -13,18 +13,18 @@ from gaelp_ray.checkpoint import Model, load_model, save_model
 from gaelp_ray.errors import SweepInterrupted
 from gaelp_ray.market import Market
 from gaelp_ray.results import Candidate, Selection, TrialResult, TrialStatus
-from gaelp_ray.sweep import summary
-from gaelp_ray.sweep.constraints import constraints_of
-from gaelp_ray.sweep.late import validated
+from gaelp_ray.sweep.lineage import write_lineage
 from gaelp_ray.sweep.listener import Silence, SweepListener
-from gaelp_ray.sweep.plan import SweepPlan, plan_sweep
-from gaelp_ray.sweep.population import write_lineage
+from gaelp_ray.sweep.outcome import summary
+from gaelp_ray.sweep.outcome.late import validated
+from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
+from gaelp_ray.sweep.outcome.selection import finalists, nobody, select
+from gaelp_ray.sweep.planning.constraints import constraints_of
+from gaelp_ray.sweep.planning.plan import SweepPlan, plan_sweep
 from gaelp_ray.sweep.provenance import provenance
-from gaelp_ray.sweep.reflight import Arm, fly_arms
-from gaelp_ray.sweep.runner import Searched, SharedSettings, scheduler_of, search
-from gaelp_ray.sweep.selection import finalists, nobody, select
 from gaelp_ray.sweep.session import environment_set, ray_session, session_cpus
 from gaelp_ray.sweep.store import SweepFolder
+from gaelp_ray.sweep.trials.runner import Searched, SharedSettings, scheduler_of, search
 from gaelp_ray.tracking.artifacts import ModelArtifact, Publication, publish_selection
 from gaelp_ray.tracking.modes import TrackingMode, choose_mode, environment
 from gaelp_ray.tracking.runs import RunIdentity

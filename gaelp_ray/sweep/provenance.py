@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from gaelp_ray.sweep.plan import SweepPlan
+from gaelp_ray.sweep.planning.plan import SweepPlan
 
 PACKAGES = ("gaelp_ray", "ray", "wandb", "numpy", "scipy", "gymnasium", "pydantic")
 

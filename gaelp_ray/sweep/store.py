@@ -23,7 +23,7 @@ import yaml
 from gaelp_ray.agents import Agent
 from gaelp_ray.checkpoint import load_model, plain, write_json
 from gaelp_ray.errors import StorageError, did_you_mean
-from gaelp_ray.sweep.population import Exploit, read_lineage
+from gaelp_ray.sweep.lineage import Exploit, read_lineage
 
 SPEC, PROVENANCE, SELECTION, LEADERBOARD = (
     "sweep.yaml",

@@ -16,7 +16,7 @@ from gaelp_ray.market import load_market
 from gaelp_ray.records import Rollout
 from gaelp_ray.sections import PPOConfig
 from gaelp_ray.simulator import AdCampaignVectorEnv
-from gaelp_ray.sweep.plan import plan_sweep
+from gaelp_ray.sweep.planning.plan import plan_sweep
 from gaelp_ray.training import fly
 
 MARKET = load_market("airfrance-search")

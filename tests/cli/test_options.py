@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gaelp_ray.cli.main import main
-from gaelp_ray.sweep.schema import sweep_schema
+from gaelp_ray.sweep.format.schema import sweep_schema
 
 TEXT = """\
 method: random

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from gaelp_ray.cli.main import main
 from gaelp_ray.cli.plan import bars, plan_view
-from gaelp_ray.sweep.blocks import EarlyTerminate, HyperBand, Population
-from gaelp_ray.sweep.forecast import Forecast, forecast
-from gaelp_ray.sweep.plan import plan_sweep
+from gaelp_ray.sweep.format.blocks import EarlyTerminate, HyperBand, Population
+from gaelp_ray.sweep.planning.forecast import Forecast, forecast
+from gaelp_ray.sweep.planning.plan import plan_sweep
 
 BASE = "method: grid\nparameters:\n  agent_type: {values: [PPO, BayesDual]}\n  ppo.epochs: {values: [2]}\n"
 IN_VAIN = "ppo.epochs does not apply to BayesDual: BayesDual reads dual.*"

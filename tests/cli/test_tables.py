@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from gaelp_ray.cli.tables import leaderboard, remarks
-from gaelp_ray.sweep.plan import plan_sweep
+from gaelp_ray.sweep.planning.plan import plan_sweep
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 import gaelp_ray
 from gaelp_ray.errors import SweepFileError
-from gaelp_ray.sweep.document import read_document
-from gaelp_ray.sweep.load import load_sweep, unused_keys
-from gaelp_ray.sweep.parameters import KEYS, leaves
-from gaelp_ray.sweep.plan import plan_sweep
-from gaelp_ray.sweep.spec import SweepSpec
+from gaelp_ray.sweep.format.document import read_document
+from gaelp_ray.sweep.format.load import load_sweep, unused_keys
+from gaelp_ray.sweep.format.parameters import KEYS, leaves
+from gaelp_ray.sweep.format.spec import SweepSpec
+from gaelp_ray.sweep.planning.plan import plan_sweep
 
 GRID = """\
 program: train.py

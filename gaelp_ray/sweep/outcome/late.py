@@ -1,0 +1,58 @@
+"""Validation of trials that a rule under `stop` has ended: they trained as long as they were allowed to.
+
+A trial validates itself in its last step, which one that is ended from outside never takes. Trials that a scheduler
+stopped were judged already, and stay without a score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gaelp_ray.records import EpisodeMetrics
+from gaelp_ray.results import SeedResult, TrialResult
+from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
+from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.sweep.trials.seed_run import VALIDATION_EPISODES
+from gaelp_ray.sweep.trials.trial import seed_folder
+from gaelp_ray.training import Stream
+
+
+def validated(
+    plan: SweepPlan, trials: Sequence[TrialResult], ended: Collection[str], listener: SweepListener
+) -> list[TrialResult]:
+    """The trials, of which those named in `ended` now have the score of their last checkpoint."""
+    folders = {t.trial: _seed_folders(t) for t in trials if t.trial in ended and not t.seeds}
+    arms = [Arm.from_checkpoint(str(path), path, plan.market) for paths in folders.values() for path in paths]
+    if not arms:
+        return list(trials)
+    flown, _ = fly_arms(arms, VALIDATION_EPISODES, [plan.spec.seed, Stream.VALIDATION], listener)
+    least = plan.spec.select.min_delivery
+    judged = {
+        path: flown[str(path)].pooled(least) for paths in folders.values() for path in paths if str(path) in flown
+    }
+    return [
+        _scored(plan, trial, {p: judged[p] for p in folders.get(trial.trial, ()) if p in judged}) for trial in trials
+    ]
+
+
+def _seed_folders(trial: TrialResult) -> list[Path]:
+    """Models of its last checkpoint; a trial that was ended before the first has none."""
+    if trial.checkpoint is None:
+        return []
+    numbers = range(len(list(Path(trial.checkpoint).glob("seed-*"))))
+    return [seed_folder(Path(trial.checkpoint), number) for number in numbers]
+
+
+def _scored(plan: SweepPlan, trial: TrialResult, judged: dict[Path, EpisodeMetrics]) -> TrialResult:
+    if not judged:
+        return trial
+    metric, sign = plan.spec.metric.name, 1.0 if plan.goal == "maximize" else -1.0
+    seeds = [SeedResult(seed, m.as_dict(), str(p)) for seed, (p, m) in zip(plan.seeds, judged.items(), strict=False)]
+    scores = [sign * float(seed.metrics.get(metric, math.nan)) for seed in seeds]
+    best = max(range(len(seeds)), key=lambda n: scores[n] if math.isfinite(scores[n]) else -math.inf)
+    pooled = EpisodeMetrics.together([seed.metrics for seed in seeds], plan.spec.select.min_delivery)
+    return replace(trial, metrics=pooled.as_dict(), seeds=tuple(seeds), checkpoint=seeds[best].checkpoint)

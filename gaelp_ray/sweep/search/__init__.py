@@ -1,0 +1,1 @@
+"""Which trial runs next, which one ends early, and which one goes on from another."""

@@ -1,0 +1,1 @@
+"""Trials in Ray workers, and what they have come to."""
