@@ -58,6 +58,9 @@ def tune_scheduler(spec: SweepSpec, iterations: int) -> SweepScheduler:
     if spec.early_terminate:
         rule = EarlyTermination(spec.early_terminate, SCORE, mode)
         return SweepScheduler(rule, iterations, Worst(mode, math.inf))
+    if needs_all_trials_at_once(spec) and spec.seeds.max > spec.seeds.min:
+        why = "compares trials that start together, and a race of seeds starts some later"
+        raise SweepFileError([f"scheduler: {spec.scheduler.type} {why}: write `seeds: {spec.seeds.min}`"])
     make, size = _MAKERS[spec.scheduler.type]
     return SweepScheduler(make(spec, mode, iterations), iterations, Worst(mode, size))
 

@@ -292,6 +292,7 @@ def test_what_runner_must_know():
         ({"scheduler": {"type": "asha", "grace_period": 9}}, "grace_period: 9 is above the 8 iterations"),
         ({"scheduler": {"type": "pbt"}, "method": "bayes"}, "method bayes would learn from: write `method: random`"),
         ({"scheduler": {"type": "hyperband"}, "method": "bayes"}, "bayes proposes one after the other"),
+        ({"scheduler": {"type": "pbt"}, "seeds": {"min": 2, "max": 3}}, "starts some later: write `seeds: 2`"),
         ({"scheduler": {"type": "pb2"}, "parameters": {"ppo.epochs": {"values": [2, 4]}}}, "write `type: pbt`"),
     ],
 )
