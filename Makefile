@@ -10,8 +10,8 @@ SB3 := .venv/.sb3
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
 
-test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## all tests, two files at a time: those of sweeps mostly wait for Ray
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)  ## style, types, and who may import whom
 	$(BIN)/ruff format --check .

@@ -80,6 +80,7 @@ class Purse:
             cost = np.minimum(cost, self.channel * (1.0 - 1e-12))
         over = cost.sum(axis=1) / np.maximum(self.flight * (1.0 - 1e-12), 1e-300)
         clipped: FloatArray = cost / np.maximum(over, 1.0)[:, None]
+        clipped[self.flight < 1e-290] = 0.0  # where the line above has no digits left
         return clipped
 
 

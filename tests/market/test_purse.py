@@ -52,7 +52,7 @@ def test_clipping_cuts_channels_to_their_cap_and_flights_to_their_money():
     clipped = Purse(FLIGHT, CAPS).clip(COST)
     np.testing.assert_allclose(clipped, [[4.0, 3.0, 1.0], np.array([15.0, 30.0, 10.0]) * 50 / 55])
     np.testing.assert_array_equal(Purse(np.full(2, 1e9)).clip(COST), COST)
-    np.testing.assert_array_equal(Purse(np.zeros(2)).clip(COST) < 1e-200, np.full((2, 3), True))
+    np.testing.assert_array_equal(Purse(np.zeros(2)).clip(COST), np.zeros((2, 3)))
 
 
 amounts = st.lists(st.floats(0.0, 1e6), min_size=3, max_size=3).map(lambda row: np.array([row]))
