@@ -81,10 +81,10 @@ def needs_all_trials_at_once(spec: SweepSpec) -> bool:
 def tune_environment(spec: SweepSpec, trials: int) -> dict[str, str]:
     """What the driver's environment must hold during fit().
 
-    From a searcher, Tune takes one trial at a time, when there is room for it; a bracket or a population would then
-    be judged before it is complete.
+    From a searcher, Tune takes one trial at a time, when there is room for it: a bracket or a population would be
+    judged before it is complete, and workers would wait for their next trial. Only bayes needs it that way.
     """
-    return {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)} if needs_all_trials_at_once(spec) else {}
+    return {} if spec.method == "bayes" else {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)}
 
 
 def _asha(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:

@@ -283,7 +283,8 @@ def test_what_runner_must_know():
     for kind, kept, together in [("pbt", None, True), ("hyperband", 1, True), ("asha", 1, False), ("none", 1, False)]:
         spec = spec_of(scheduler={"type": kind})
         assert checkpoints_kept(spec) == kept and needs_all_trials_at_once(spec) is together
-        assert tune_environment(spec, 9) == ({"TUNE_MAX_PENDING_TRIALS_PG": "9"} if together else {})
+        assert tune_environment(spec, 9) == {"TUNE_MAX_PENDING_TRIALS_PG": "9"}
+    assert tune_environment(spec_of(method="bayes"), 9) == {}
 
 
 @pytest.mark.parametrize(
