@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SB3 := .venv/.sb3
 
-.PHONY: sweep test check bench quality sb3 clean
+.PHONY: sweep test check bench cost quality sb3 clean
 
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
@@ -22,6 +22,8 @@ check: $(STAMP)  ## style, types, and who may import whom
 bench: $(STAMP)  ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/learners.py
+
+cost: $(STAMP)  ## what tracking costs a training: 12 trainings of 10,000 episodes
 	$(BIN)/python benchmarks/tracking.py
 
 quality: $(STAMP)  ## how good the bidders are, paired on common flights: most of an hour

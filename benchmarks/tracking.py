@@ -1,4 +1,4 @@
-"""What tracking costs a training: the same with W&B (offline) and without, in CPU seconds; part of `make bench`.
+"""What tracking costs a training: the same with W&B (offline) and without, in CPU seconds; `make cost`.
 
 Each run is a process of its own with everything that a training does: 10,000 episodes, each a row, checkpoints, local
 results, learning curve. The CPU time is that of the process and of all it has started, so that wandb's own process
