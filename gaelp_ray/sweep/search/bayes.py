@@ -1,18 +1,16 @@
 """Bayesian search: optuna proposes configurations, through Tune's OptunaSearch, from what earlier ones have earned.
 
 A parameter that the chosen agent does not read is not proposed for it. Optuna is told the pooled value over a
-configuration's seeds, and by how much it broke the bounds that a winner must keep. Where torch is installed, optuna's
-Gaussian process looks for the optimum, which models the noise of the values; else its TPE.
+configuration's seeds, and by how much it broke the bounds that a winner must keep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.samplers import TPESampler
 from ray.tune.search.optuna import OptunaSearch
 
 from gaelp_ray.agents import agent_reads
@@ -43,7 +41,7 @@ class BayesSearch:
         self._values: dict[str, dict[str, Any]] = {}
         self._current = ""
         mode = "max" if maximize else "min"
-        self._search = OptunaSearch(space=self._space, metric="value", mode=mode, sampler=_sampler(seed))
+        self._search = OptunaSearch(space=self._space, metric="value", mode=mode, sampler=TPESampler(seed=seed))
 
     def propose(self, name: str) -> dict[str, Any]:
         """Values for the configuration `name`, which no other configuration has as long as there are such."""
@@ -94,9 +92,3 @@ def _suggested(trial: optuna.Trial, leaf: Leaf) -> Any:
         low, high = prior.support()
         return trial.suggest_float(leaf.name, low, high, log=True)
     return prior.from_unit(trial.suggest_float(f"{leaf.name}{UNIT}", 0.0, 1.0))
-
-
-def _sampler(seed: int) -> BaseSampler:
-    if find_spec("torch"):
-        return GPSampler(seed=seed, deterministic_objective=False)
-    return TPESampler(seed=seed)
