@@ -55,7 +55,7 @@ class FixedBidder:
 
     def insight(self) -> FloatArray:
         """Nothing that is not in the observation."""
-        raise NotImplementedError("this bidder remembers nothing")
+        raise TypeError("this bidder remembers nothing")
 
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Nothing is learned between flights."""

@@ -25,7 +25,6 @@ from gaelp_ray.records import FloatArray
 
 WHOLE = ("impressions", "clicks")
 NUMBERS = (*WHOLE, "cost", "conversions", "conversion_rate", "revenue", "bid")
-MONEY = ("cost", "revenue", "bid")
 
 IndexArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]

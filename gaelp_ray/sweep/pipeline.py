@@ -100,12 +100,8 @@ def run_sweep(
         selected = time.monotonic()
     cpu = sum(trial.cpu_seconds for trial in trials)
     timing = Timing(cpus, searched - started, selected - searched, cpu)
-    _write_winner(plan, folder, selection)
-    constraints = constraints_of(plan.spec.select.constraints)
-    board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal, constraints)
     with environment_set(variables):
-        publication = _publish(plan, settings, folder, selection, board)
-    folder.write_end(summary.selection_record(plan, selection, board, publication), board)
+        publication = _conclude(plan, settings, folder, selection, trials)
     return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
 
 
@@ -154,6 +150,22 @@ def _final_stage(
     if REFERENCE in evaluations:
         candidates.append(Candidate(REFERENCE, "reference", evaluations[REFERENCE]))
     return select(candidates, rules.min_delivery, rules.confidence, constraints), trials
+
+
+def _conclude(
+    plan: SweepPlan,
+    settings: SharedSettings,
+    folder: SweepFolder,
+    selection: Selection,
+    trials: Sequence[TrialResult],
+) -> Publication:
+    """Write the winner, the leaderboard and the decision into the folder, and publish them."""
+    _write_winner(plan, folder, selection)
+    constraints = constraints_of(plan.spec.select.constraints)
+    board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal, constraints)
+    publication = _publish(plan, settings, folder, selection, board)
+    folder.write_end(summary.selection_record(plan, selection, board, publication), board)
+    return publication
 
 
 def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection) -> None:

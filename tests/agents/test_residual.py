@@ -164,7 +164,7 @@ def test_classical_bidders_without_a_memory_have_no_insight():
     for name in ("constant", "PID", "BayesPID"):
         bidder = make_agent(GAELPExperimentConfig(agent_type=name), LAND)
         assert bidder.insights == 0
-        with pytest.raises(NotImplementedError, match="remembers nothing"):
+        with pytest.raises(TypeError, match="remembers nothing"):
             bidder.insight()
 
 

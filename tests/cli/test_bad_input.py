@@ -11,7 +11,6 @@ import pytest
 
 from gaelp_ray.agents import make_agent
 from gaelp_ray.checkpoint import Model, save_model
-from gaelp_ray.cli.main import main
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import PRESETS
@@ -49,20 +48,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
     return tmp_path
-
-
-@pytest.fixture
-def gaelp_ray(monkeypatch, capsys):
-    """Runs a command line: (exit code, stdout, stderr)."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gaelp-ray", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

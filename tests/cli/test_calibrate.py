@@ -1,13 +1,11 @@
 """`gaelp-ray calibrate` as a person types it: what is printed, what is written, and what is refused."""
 
 import json
-import sys
 
 import pytest
 
 from gaelp_ray.agents import make_agent
 from gaelp_ray.calibration import validation
-from gaelp_ray.cli.main import main
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.training import evaluate
@@ -37,20 +35,6 @@ def here(tmp_path, monkeypatch):
     )
     (tmp_path / "campaigns.csv").write_text(f"Theme,Imps,Clicks,Spend,Sales\n{rows}Total,1,1,$1.00,1\n")
     return tmp_path
-
-
-@pytest.fixture
-def gaelp_ray(monkeypatch, capsys):
-    """Runs a command line: (exit code, stdout, stderr)."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gaelp-ray", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 OPTIONS = ("--columns", "impressions=Imps,conversions=Sales", "--segment", "Theme", "--order-value", "80")

@@ -1,11 +1,9 @@
 """Options that change a sweep file from the command line, and the schema of the format."""
 
 import json
-import sys
 
 import pytest
 
-from gaelp_ray.cli.main import main
 from gaelp_ray.sweep.format.schema import sweep_schema
 
 TEXT = """\
@@ -18,19 +16,11 @@ tracking: {mode: disabled}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Runs a command in a folder with the file `my trip.yaml`: (exit code, what it printed, its errors)."""
+def run(tmp_path, monkeypatch, gaelp_ray):
+    """A command line in a folder with the file `my trip.yaml`."""
     (tmp_path / "my trip.yaml").write_text(TEXT, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gaelp-ray", *words])
-        with pytest.raises(SystemExit) as done:
-            main()
-        printed = capsys.readouterr()
-        return int(done.value.code or 0), printed.out, printed.err
-
-    return run
+    return gaelp_ray
 
 
 def test_set_changes_what_is_planned(run):

@@ -11,7 +11,6 @@ from dataclasses import fields, replace
 import pytest
 from rich.console import Console
 
-from gaelp_ray.cli.main import main
 from gaelp_ray.cli.plan import bars, plan_view
 from gaelp_ray.sweep.format.blocks import EarlyTerminate, HyperBand, Population
 from gaelp_ray.sweep.planning.forecast import Forecast, forecast
@@ -34,30 +33,6 @@ trial: {num_episodes: 64}
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(text: str):
-        path = tmp_path / "trip.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command line: (exit code, stdout, stderr)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gaelp-ray", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def planned(path, width: int = 160) -> list[str]:
@@ -93,8 +68,8 @@ def test_plan_says_which_parameters_do_not_apply_one_in_a_line(file, width):
     ]
 
 
-def test_plan_as_json_has_the_constraints_and_what_does_not_apply(file, run):
-    code, out, _ = run("plan", file(f"{BASE}select: {{constraints: {{max_cpa: 200}}}}\n"), "--json")
+def test_plan_as_json_has_the_constraints_and_what_does_not_apply(file, gaelp_ray):
+    code, out, _ = gaelp_ray("plan", file(f"{BASE}select: {{constraints: {{max_cpa: 200}}}}\n"), "--json")
     facts = json.loads(out)
     assert code == 0
     assert facts["sweep"]["select"]["constraints"] == {"max_cpa": 200}
@@ -176,9 +151,9 @@ def test_the_scheduler_is_said_in_a_sentence(file, block, line):
     assert shown.removeprefix("scheduler").strip() == line
 
 
-def test_json_is_strict_and_complete_and_the_estimate_is_in_it(file, run):
+def test_json_is_strict_and_complete_and_the_estimate_is_in_it(file, gaelp_ray):
     path = file(RANDOM.replace("12", "2"))
-    code, out, err = run("plan", path, "--json", "--measure")
+    code, out, err = gaelp_ray("plan", path, "--json", "--measure")
     facts = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert (code, err) == (0, "")
     assert {"sweep", "unused", "inapplicable", "trials", "forecast"} == set(facts)
@@ -189,18 +164,20 @@ def test_json_is_strict_and_complete_and_the_estimate_is_in_it(file, run):
     assert facts["forecast"]["time"]["smoke"][0]["trial"] == "trip-default"
 
 
-def test_the_estimate_says_what_it_is_based_on(file, run):
+def test_the_estimate_says_what_it_is_based_on(file, gaelp_ray):
     path = file(RANDOM.replace("12", "1").replace("[16, 32]", "[16]"))
-    code, out, _ = run("plan", path, "--measure", "--set", "trial.num_episodes=32", "--set", "trial.batch_size=16")
+    code, out, _ = gaelp_ray(
+        "plan", path, "--measure", "--set", "trial.num_episodes=32", "--set", "trial.batch_size=16"
+    )
     assert code == 0
     (line,) = [line for line in out.splitlines() if line.startswith("time ")]
     assert "Ray 8 to 20 s. Based on 1 x 16 flights of trip-default (PPO) here, without Ray" in line
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_what_can_never_run_is_shown_and_refused_with_every_reason(file, run, here, words):
+def test_what_can_never_run_is_shown_and_refused_with_every_reason(file, gaelp_ray, here, words):
     path = file(RANDOM + "resources: {cpu: 4096}\nstorage: trip.yaml/results\n")
-    code, out, err = run("plan", path, *words)
+    code, out, err = gaelp_ray("plan", path, *words)
     assert code == 2
     cpus, storage = err.splitlines()
     assert cpus.startswith("error: resources.cpu: each trial asks for 4096 CPUs, and this machine has ")

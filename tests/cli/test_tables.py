@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import io
 
-import pytest
 from rich.console import Console
 
 from gaelp_ray.cli.tables import leaderboard, remarks
 from gaelp_ray.sweep.planning.plan import plan_sweep
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(text: str):
-        path = tmp_path / "trip.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 def shown(show, *arguments, width: int = 160) -> str:

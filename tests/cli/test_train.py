@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import wandb
 
 from gaelp_ray.checkpoint import load_model
-from gaelp_ray.cli.main import main
 from gaelp_ray.cli.train import progress, read_config
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.tracking.offline import offline_runs
@@ -31,17 +31,9 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def train(monkeypatch, capsys):
-    """Runs `gaelp-ray train` with words: (exit code, stdout, stderr)."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gaelp-ray", "train", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
+def train(gaelp_ray):
+    """Runs `gaelp-ray train` with these words."""
+    return partial(gaelp_ray, "train")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ stopped were judged already, and stay without a score.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from gaelp_ray.results import SeedResult, TrialResult
 from gaelp_ray.sweep.listener import SweepListener
 from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
 from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.sweep.trials.gathering import best_seed, pooled
 from gaelp_ray.sweep.trials.seed_run import VALIDATION_EPISODES
 from gaelp_ray.sweep.trials.trial import seed_folder
 from gaelp_ray.training import Stream
@@ -50,9 +50,6 @@ def _seed_folders(trial: TrialResult) -> list[Path]:
 def _scored(plan: SweepPlan, trial: TrialResult, judged: dict[Path, EpisodeMetrics]) -> TrialResult:
     if not judged:
         return trial
-    metric, sign = plan.spec.metric.name, 1.0 if plan.goal == "maximize" else -1.0
     seeds = [SeedResult(seed, m.as_dict(), str(p)) for seed, (p, m) in zip(plan.seeds, judged.items(), strict=False)]
-    scores = [sign * float(seed.metrics.get(metric, math.nan)) for seed in seeds]
-    best = max(range(len(seeds)), key=lambda n: scores[n] if math.isfinite(scores[n]) else -math.inf)
-    pooled = EpisodeMetrics.together([seed.metrics for seed in seeds], plan.spec.select.min_delivery)
-    return replace(trial, metrics=pooled.as_dict(), seeds=tuple(seeds), checkpoint=seeds[best].checkpoint)
+    best = best_seed(plan, seeds)
+    return replace(trial, metrics=pooled(plan, seeds), seeds=tuple(seeds), checkpoint=best.checkpoint)

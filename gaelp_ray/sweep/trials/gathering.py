@@ -11,8 +11,8 @@ from typing import Any
 from gaelp_ray.records import EpisodeMetrics
 from gaelp_ray.results import SeedResult, TrialResult, TrialStatus
 from gaelp_ray.sweep.planning.plan import SweepPlan, TrialPlan
+from gaelp_ray.sweep.search.stopping import died_of
 from gaelp_ray.sweep.trials.trial import seed_folder
-from gaelp_ray.tracking.runs import describe
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,6 @@ def gathered(plan: SweepPlan, ended: Sequence[Ended], stopped: Mapping[str, str]
 def _result(plan: SweepPlan, planned: TrialPlan, found: Sequence[Ended], stopped: Mapping[str, str]) -> TrialResult:
     """A further seed that failed does not undo those before it."""
     seeds = [seed for ended in found for seed in ended.seeds]
-    metric, sign = plan.spec.metric.name, 1.0 if plan.goal == "maximize" else -1.0
-    best = max(seeds, key=lambda seed: _sortable(sign * float(seed.metrics.get(metric, math.nan))), default=None)
-    pooled = EpisodeMetrics.together([s.metrics for s in seeds], plan.spec.select.min_delivery) if seeds else None
     status, reason = _status(found[0] if found else None, planned.name, stopped)
     last = found[0] if found else None
     return TrialResult(
@@ -80,16 +77,28 @@ def _result(plan: SweepPlan, planned: TrialPlan, found: Sequence[Ended], stopped
         params=last.trial["params"] if last else planned.params,
         config=last.trial["config"] if last else planned.config.to_dict(),
         is_default=planned.is_default,
-        metrics=pooled.as_dict() if pooled else None,
+        metrics=pooled(plan, seeds) if seeds else None,
         iterations=int(last.metrics.get("iterations", 0)) if last else 0,
         env_steps=sum(int(ended.metrics.get("env_steps", 0)) for ended in found),
         seconds=sum(float(ended.metrics.get("time_total_s", 0.0)) for ended in found),
         cpu_seconds=sum(float(ended.metrics.get("cpu_seconds", 0.0)) for ended in found),
-        checkpoint=best.checkpoint if best else _left(last),
+        checkpoint=best_seed(plan, seeds).checkpoint if seeds else _left(last),
         error=reason,
         config_id=str(last.trial["config_id"]) if last else planned.config_id,
         seeds=tuple(seeds),
     )
+
+
+def pooled(plan: SweepPlan, seeds: Sequence[SeedResult]) -> dict[str, float]:
+    """The validation flights of all seeds as one."""
+    return EpisodeMetrics.together([seed.metrics for seed in seeds], plan.spec.select.min_delivery).as_dict()
+
+
+def best_seed(plan: SweepPlan, seeds: Sequence[SeedResult]) -> SeedResult:
+    """The one with the best score; a score that was not measured is the worst."""
+    sign = 1.0 if plan.goal == "maximize" else -1.0
+    scores = [sign * float(seed.metrics.get(plan.spec.metric.name, math.nan)) for seed in seeds]
+    return seeds[max(range(len(seeds)), key=lambda n: scores[n] if math.isfinite(scores[n]) else -math.inf)]
 
 
 def _left(last: Ended | None) -> str | None:
@@ -97,25 +106,11 @@ def _left(last: Ended | None) -> str | None:
     return str(last.checkpoint) if last and last.checkpoint else None
 
 
-def _sortable(score: float) -> float:
-    return score if math.isfinite(score) else -math.inf
-
-
 def _status(first: Ended | None, name: str, stopped: Mapping[str, str]) -> tuple[TrialStatus, str | None]:
     if first is not None and first.error is not None:
-        return TrialStatus.FAILED, _reason(first.error)
+        return TrialStatus.FAILED, died_of(first.error)
     if first is not None and first.metrics.get("validation"):
         return TrialStatus.COMPLETED, None
     if name in stopped:
         return TrialStatus.STOPPED, stopped[name]
     return TrialStatus.INTERRUPTED, None
-
-
-def _reason(error: BaseException) -> str:
-    """The trial's own exception in one line, without Ray's wrapping."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        return describe(cause)
-    # An error read back from Tune's files carries only the worker's traceback; its last line is the exception.
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else describe(error)

@@ -1,10 +1,7 @@
 """A file is read whole: every problem at once, at any depth, in its order; and what remains can be checked further."""
 
-from pathlib import Path
-
 import pytest
 
-from gaelp_ray.errors import SweepFileError
 from gaelp_ray.sweep.format.document import LAUNCHER_KEYS, read_document
 from gaelp_ray.sweep.format.load import load_sweep, parse, unused_keys
 
@@ -12,26 +9,7 @@ HEAD = "method: random\nrun_cap: 2\nparameters:\n"
 BASE = HEAD + "  learning_rate: {min: 0.001, max: 0.01}\n"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text: str, name: str = "sweep.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
-def refusal(path: Path) -> list[str]:
-    """What load_sweep() says against a file, from the line number on; never in pydantic's own words."""
-    with pytest.raises(SweepFileError) as refused:
-        load_sweep(path)
-    for foreign in ("validation error", "pydantic", "type=", "Traceback"):
-        assert foreign not in str(refused.value)
-    return [problem.removeprefix(f"{path}:") for problem in refused.value.problems]
-
-
-def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write):
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write, refusal):
     text = "method: random\nrun_cap: 0\nparamters: 3\nparameters:\n  learning_rate: {min: 0.1, max: 0.01}\n"
     problems = refusal(write(text + "  batch_size: {values: []}\nselect: {topk: 3}\n"))
     assert [problem.split(" ")[0:2] for problem in problems] == [
@@ -105,11 +83,11 @@ def test_name_is_that_of_the_file_unless_it_says_otherwise(write):
         ("parameters: &a {x: *a}\n", "nested too deeply, or an alias that holds itself"),
     ],
 )
-def test_common_mistakes_get_their_remedy(write, text, complaint):
+def test_common_mistakes_get_their_remedy(write, text, complaint, refusal):
     assert any(complaint in line for line in refusal(write(text)))
 
 
-def test_two_stoppers_are_reported_with_the_other_problems(write):
+def test_two_stoppers_are_reported_with_the_other_problems(write, refusal):
     text = BASE + "early_terminate: {type: hyperband, min_iter: 0}\nscheduler: {type: median}\n"
     assert [line.split(" ")[1] for line in refusal(write(text))] == ["early_terminate:", "early_terminate.min_iter:"]
 
@@ -130,7 +108,7 @@ parameters:
 """
 
 
-def test_problems_of_nested_parameters_have_their_place_at_every_depth(write):
+def test_problems_of_nested_parameters_have_their_place_at_every_depth(write, refusal):
     assert [line.split(": ")[0:2] for line in refusal(write(NESTED))] == [
         ["5:7", "parameters.optimizer.parameters.lr"],
         ["8:11", "parameters.optimizer.parameters.nadam.parameters.beta"],
@@ -152,7 +130,7 @@ def test_what_remains_has_no_nested_mapping_that_is_empty(write):
     assert list(spec.parameters) == ["d"]
 
 
-def test_continuous_parameters_of_a_grid_are_named_at_every_depth(write):
+def test_continuous_parameters_of_a_grid_are_named_at_every_depth(write, refusal):
     text = (
         "method: grid\nparameters:\n  a: {distribution: normal}\n  b:\n    parameters:\n      c: {min: 0.1, max: 2}\n"
     )
@@ -164,13 +142,13 @@ def test_wandb_allows_any_name(write, name):
     assert load_sweep(write(BASE + f"name: '{name}'\n")).name == name
 
 
-def test_nesting_without_end_is_refused(write):
+def test_nesting_without_end_is_refused(write, refusal):
     (problem,) = refusal(
         write("method: random\nparameters: " + "{a: {parameters: " * 300 + "{b: {value: 1}}" + "}}" * 300)
     )
     assert "nested too deeply" in problem
 
 
-def test_a_remedy_for_bounds_does_not_change_their_distribution(write):
+def test_a_remedy_for_bounds_does_not_change_their_distribution(write, refusal):
     problems = refusal(write(HEAD + "  learning_rate: {min: 1e0, max: 1e2}\n"))
     assert "write 1.0 " in problems[0] and "write 100.0 " in problems[1]

@@ -1,12 +1,9 @@
 """W&B's sweep format is read as W&B means it, and every mistake is named with its line and remedy."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from gaelp_ray.errors import SweepFileError
 from gaelp_ray.sweep.format.blocks import parse_bytes
 from gaelp_ray.sweep.format.load import load_sweep
 from gaelp_ray.sweep.format.parameters import ParameterSpec
@@ -15,25 +12,6 @@ from gaelp_ray.sweep.format.spec import SweepSpec
 HEAD = "method: random\nrun_cap: 2\nparameters:\n"
 BASE = HEAD + "  learning_rate: {min: 0.001, max: 0.01}\n"
 PLAIN = {"name": "s", "method": "grid", "parameters": {"batch_size": {"value": 8}}}
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text: str, name: str = "sweep.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
-def refusal(path: Path) -> list[str]:
-    """What load_sweep() says against a file, from the line number on; never in pydantic's own words."""
-    with pytest.raises(SweepFileError) as refused:
-        load_sweep(path)
-    for foreign in ("validation error", "pydantic", "type=", "Traceback"):
-        assert foreign not in str(refused.value)
-    return [problem.removeprefix(f"{path}:") for problem in refused.value.problems]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +60,7 @@ def test_bounds_keep_the_numbers_as_written():
         ("0.1", "0.1 "),
     ],
 )
-def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint):
+def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint, refusal):
     (problem,) = refusal(write(f"{HEAD}  learning_rate: {parameter}\n"))
     assert problem.startswith("4:3: parameters.learning_rate: ")
     assert complaint in problem
@@ -115,7 +93,7 @@ def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint):
         ),
     ],
 )
-def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, place, complaint):
+def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, place, complaint, refusal):
     (problem,) = refusal(write(f"{HEAD}  learning_rate: {parameter}\n"))
     assert problem.startswith(f"{place}: ")
     assert complaint in problem
@@ -188,13 +166,13 @@ def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, pl
         ),
     ],
 )
-def test_wrong_key_is_refused_with_its_place(write, lines, place, complaint):
+def test_wrong_key_is_refused_with_its_place(write, lines, place, complaint, refusal):
     (problem,) = refusal(write(f"{BASE}{lines}\n"))
     assert problem.startswith(f"{place}: ")
     assert complaint in problem
 
 
-def test_size_of_memory_that_is_none_is_refused_with_the_units(write):
+def test_size_of_memory_that_is_none_is_refused_with_the_units(write, refusal):
     (problem,) = refusal(write(f"{BASE}resources: {{memory: 1 parsec}}\n"))
     assert problem.startswith("5:")
     assert "memory '1 parsec' is no size: write a number with KiB, MiB or GiB" in problem
@@ -215,7 +193,7 @@ def test_size_of_memory_that_is_none_is_refused_with_the_units(write):
         ("method: grid\nparameters:\n", "2:1: parameters: None "),
     ],
 )
-def test_file_without_what_it_needs_is_refused(write, text, complaint):
+def test_file_without_what_it_needs_is_refused(write, text, complaint, refusal):
     (problem,) = refusal(write(text))
     assert problem.startswith(complaint)
 
