@@ -7,19 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from begun_sweeps import claimed
 
 from gaelp_ray.agents import make_agent
 from gaelp_ray.checkpoint import Model, save_model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ModelError, StorageError
 from gaelp_ray.market import load_market
-from gaelp_ray.sweep.store import SweepFolder, load_best, sweeps_in
+from gaelp_ray.retrieval import load_best
+from gaelp_ray.sweep.store.folder import SweepFolder, sweeps_in
+from gaelp_ray.sweep.store.journal import End, Journal
 
 ROWS = [{"rank": 1, "trial": "a", "params": {"x": 1}}, {"rank": 2, "trial": "b", "params": {}}]
 
 
+def contents(folder: SweepFolder) -> list[str]:
+    return sorted(path.name for path in folder.path.iterdir())
+
+
 def started(storage: Path, name: str) -> SweepFolder:
-    folder = SweepFolder.create(storage, name, overwrite=False)
+    folder = claimed(storage, name, overwrite=False)
     folder.write_start({"name": name, "seed": 0}, {"id": "abc", "load": math.nan})
     return folder
 
@@ -35,47 +42,47 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def test_new_sweep_gets_an_empty_folder_and_its_storage_is_made(tmp_path):
-    folder = SweepFolder.create(tmp_path / "deep" / "results", "trip", overwrite=False)
+    folder = claimed(tmp_path / "deep" / "results", "trip", overwrite=False)
     assert folder.path == tmp_path / "deep" / "results" / "trip"
-    assert list(folder.path.iterdir()) == []
+    assert contents(folder) == [".lock"]
     assert (folder.best, folder.wandb) == (folder.path / "best", folder.path / "wandb")
 
 
 def test_claiming_leaves_nothing_else_in_the_storage(tmp_path):
-    SweepFolder.create(tmp_path, "trip", overwrite=False)
+    claimed(tmp_path, "trip", overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == ["trip"]
 
 
 def test_existing_sweep_is_refused_with_the_remedies_and_stays_as_it_is(tmp_path):
     before = everything(finished(tmp_path).path)
     with pytest.raises(StorageError, match=r"the sweep 'trip' exists already in .*--name.*--overwrite"):
-        SweepFolder.create(tmp_path, "trip", overwrite=False)
+        claimed(tmp_path, "trip", overwrite=False)
     assert everything(tmp_path / "trip") == before
 
 
 def test_existing_sweep_is_replaced_with_overwrite(tmp_path):
     finished(tmp_path)
-    assert list(SweepFolder.create(tmp_path, "trip", overwrite=True).path.iterdir()) == []
+    assert contents(claimed(tmp_path, "trip", overwrite=True)) == [".lock"]
 
 
 def test_folder_that_is_no_sweep_is_never_overwritten(tmp_path):
     (tmp_path / "trip").mkdir()
     (tmp_path / "trip" / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(StorageError, match=r"is no sweep's folder, so --overwrite leaves it alone: use --name"):
-        SweepFolder.create(tmp_path, "trip", overwrite=True)
+        claimed(tmp_path, "trip", overwrite=True)
     assert (tmp_path / "trip" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
 
 def test_empty_folder_may_be_overwritten(tmp_path):
     (tmp_path / "trip").mkdir()
-    assert SweepFolder.create(tmp_path, "trip", overwrite=True).path.is_dir()
+    assert claimed(tmp_path, "trip", overwrite=True).path.is_dir()
 
 
 @pytest.mark.parametrize("storage", ["file", "file/below"])
 def test_storage_that_cannot_be_written_is_refused_with_the_remedy(tmp_path, storage):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(StorageError, match=r"cannot write to the storage folder .*file.*--storage"):
-        SweepFolder.create(tmp_path / storage, "trip", overwrite=False)
+        claimed(tmp_path / storage, "trip", overwrite=False)
     assert everything(tmp_path) == {"file": b"in the way"}
 
 
@@ -133,7 +140,7 @@ def test_end_holds_the_decision_and_the_leaderboard(tmp_path):
 
 
 def test_unfinished_sweep_has_no_decision(tmp_path):
-    with pytest.raises(StorageError, match=r"the sweep 'trip' did not finish: .*--overwrite"):
+    with pytest.raises(StorageError, match="the sweep 'trip' has not finished: `gaelp-ray resume trip`"):
         started(tmp_path, "trip").read_selection()
 
 
@@ -157,7 +164,7 @@ def test_best_agent_of_a_finished_sweep_acts(tmp_path):
 
 def test_best_agent_of_an_unfinished_sweep_is_refused(tmp_path):
     started(tmp_path, "trip")
-    with pytest.raises(StorageError, match="did not finish"):
+    with pytest.raises(StorageError, match="has not finished"):
         load_best("trip", tmp_path)
 
 
@@ -170,7 +177,7 @@ def test_best_agent_whose_model_is_missing_is_refused(tmp_path):
 def test_a_file_with_the_sweeps_name_is_left_alone(tmp_path):
     (tmp_path / "trip").write_text("mine")
     with pytest.raises(StorageError, match="no sweep's folder"):
-        SweepFolder.create(tmp_path, "trip", overwrite=True)
+        claimed(tmp_path, "trip", overwrite=True)
     assert (tmp_path / "trip").read_text() == "mine"
 
 
@@ -187,3 +194,37 @@ def test_a_sweep_without_a_winner_has_no_best_agent(tmp_path):
     folder.write_end({"winner": None, "reason": "no eligible trial", "leaderboard": []}, ROWS)
     with pytest.raises(StorageError, match="has no winner: no eligible trial"):
         load_best("trip", tmp_path)
+
+
+def test_a_sweep_that_goes_on_has_no_decision_and_keeps_all_else(tmp_path):
+    folder = finished(tmp_path)
+    folder.reopen()
+    assert not folder.is_finished() and (folder.path / "leaderboard.csv").is_file()
+    folder.reopen()
+
+
+def test_its_history_is_that_of_its_journal(tmp_path):
+    folder = started(tmp_path, "trip")
+    assert folder.history().plans == {}
+    journal = Journal(folder.path)
+    journal.proposed({"name": "trip-00"})
+    journal.ended("trip-00", End("completed"))
+    journal.close()
+    assert folder.history().ends == {"trip-00": End("completed")}
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1]", "5"])
+def test_damaged_provenance_is_refused(tmp_path, content):
+    folder = started(tmp_path, "trip")
+    path = folder.path / "provenance.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(StorageError, match=r"provenance\.json is damaged"):
+        folder.read_provenance()
+
+
+def test_it_is_shown_as_a_person_would_type_it(tmp_path, monkeypatch):
+    folder = started(tmp_path / "results", "trip")
+    assert folder.shown == str(folder.path)
+    monkeypatch.chdir(tmp_path)
+    assert folder.shown == "results/trip"
+    assert SweepFolder.open(Path("nowhere"), folder.shown) == folder
