@@ -15,9 +15,9 @@ from typing import Any
 
 import wandb
 
-from gaelp_ray.errors import InputError
+from gaelp_ray.errors import InputError, describe
 from gaelp_ray.tracking.modes import choose_mode
-from gaelp_ray.tracking.runs import QUIET, RunIdentity, RunLog, describe
+from gaelp_ray.tracking.runs import QUIET, RunIdentity, RunLog
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +91,9 @@ class SingleRun(RunLog):
         shown = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder
         return f"wandb sync {'' if self.run.settings.mode == 'offline' else '--include-online '}{shown}"
 
-    def log(self, row: Mapping[str, Any], step: int) -> None:
+    def log(self, row: Mapping[str, Any], step: int, at: float | None = None) -> None:
         """One row of history, which may hold texts and W&B's own charts."""
-        super().log(row, step)
+        super().log(row, step, at)
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Add to the run's config; a later value replaces an earlier one."""

@@ -13,9 +13,11 @@ from wandb.proto import wandb_internal_pb2
 from gaelp_ray.errors import StorageError
 from gaelp_ray.tracking.artifacts import Leaderboard, ModelArtifact, Publication, publish_selection
 from gaelp_ray.tracking.offline import BLOCK, CHUNK, HEADER, WHOLE, offline_runs, read_run
+from gaelp_ray.tracking.promotion import Terms
 from gaelp_ray.tracking.runs import RunIdentity
 
 ROWS = 40
+TERMS = Terms(None, trained_by="a-trial")  # offline, nobody judges
 LONG = "many words " * 10_000  # a record of several blocks
 
 
@@ -60,9 +62,9 @@ def write_selection(folder) -> None:
         {"method": "random"},
         {"winner": "trip-00", "winner/roas": 5.0},
         Leaderboard(["trial", "roas"], [["trip-00", 5.0], ["trip-01", None]]),
-        ModelArtifact("trip-best", model, ("best", "trip"), {"params": {"x": [1, 2]}}),
+        ModelArtifact("trip-best", model, ("candidate", "trip"), {"params": {"x": [1, 2]}}, TERMS),
     )
-    assert published == Publication("offline", "trip-best")
+    assert published == Publication("offline", "trip-best", aliases=("candidate", "trip"))
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +108,11 @@ def test_end_of_a_run_is_read_back(runs):
 def test_artifact_is_read_back_with_its_aliases(runs):
     (model,) = [artifact for artifact in runs["b-select"].artifacts if artifact["type"] == "model"]
     assert model["name"] == "trip-best"
-    assert {"best", "trip"} <= set(model["aliases"])
-    assert model["metadata"] == {"params": {"x": [1, 2]}}
+    assert {"candidate", "trip"} <= set(model["aliases"])
+    assert model["metadata"] == {
+        "params": {"x": [1, 2]},
+        "trained_by": {"run": "a-trial", "path": "my-project/a-trial"},
+    }
     assert sorted(model["files"]) == ["card.md", "model.json", "model.npz"]
 
 

@@ -1,27 +1,22 @@
 """One run of the real client: what is logged, how it ends, and that W&B never stops a training."""
 
 import logging
-import os
+from types import SimpleNamespace
 
 import pytest
 import wandb
+from no_account import no_account
 
 from gaelp_ray.tracking.offline import OfflineRun, offline_runs
-from gaelp_ray.tracking.runs import RunIdentity, RunLog, describe
+from gaelp_ray.tracking.runs import Row, RunIdentity, RunLog
 
 
 @pytest.fixture(scope="module", autouse=True)
 def offline(tmp_path_factory):
     """Everything of W&B in one folder, without a server."""
     home = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("WANDB_")]:
-            patch.delenv(name)
-        for name, value in {"HOME": home, "WANDB_DIR": home, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
-            patch.setenv(name, str(value))
-        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with no_account(home, WANDB_DIR=home, WANDB_MODE="offline", WANDB_BASE_URL="http://127.0.0.1:9"):
         yield home
-        wandb.teardown()
 
 
 def identity(id: str, mode: str = "offline") -> RunIdentity:
@@ -33,10 +28,6 @@ def identity(id: str, mode: str = "offline") -> RunIdentity:
 def start(trial_id: str, trial_name: str, **keywords):
     """wandb.init as Ray's setup_wandb calls it."""
     return wandb.init(id=trial_id, name=trial_name, **keywords)
-
-
-def refuse(**_):
-    raise wandb.errors.CommError("no answer")
 
 
 def never(**_):
@@ -70,7 +61,7 @@ def test_failure_is_written_and_goes_on(offline):
         raise ValueError("the first line\nthe second")
     run = read(offline, "failure")
     assert run.exit_code == 1
-    assert run.summary["error"] == "ValueError: the first line"
+    assert (run.summary["status"], run.summary["reason"]) == ("failed", "ValueError: the first line")
     assert len(run.history) == 1
 
 
@@ -82,7 +73,7 @@ def test_block_without_failure_leaves_the_run_open(offline):
     log.close()
     run = read(offline, "open")
     assert (len(run.history), run.exit_code) == (2, 0)
-    assert "error" not in run.summary
+    assert "status" not in run.summary
 
 
 def test_interrupted_run_ends_with_its_exit_code_and_ends_once(offline):
@@ -92,14 +83,58 @@ def test_interrupted_run_ends_with_its_exit_code_and_ends_once(offline):
     assert read(offline, "interrupted").exit_code == 130
 
 
-def test_run_that_wandb_refuses_goes_on_offline(offline, caplog):
-    with caplog.at_level(logging.WARNING):
-        log = RunLog.open(refuse, identity("refused", mode="online"), {"seed": 3})
-    log.log({"roas": 1.0}, step=1)
+def test_end_is_told_with_its_reason(offline):
+    log = RunLog.open(start, identity("told"), {})
+    log.end("stopped", "by the scheduler at iteration 3")
+    run = read(offline, "told")
+    assert (run.summary["status"], run.summary["reason"]) == ("stopped", "by the scheduler at iteration 3")
+    assert run.exit_code == 0
+
+
+def test_ctrl_c_is_an_interruption_and_no_failure(offline):
+    log = RunLog.open(start, identity("ctrl-c"), {})
+    with pytest.raises(KeyboardInterrupt), log.closing_on_failure():
+        raise KeyboardInterrupt
+    run = read(offline, "ctrl-c")
+    assert (run.summary["status"], run.exit_code) == ("interrupted", 130)
+
+
+def test_row_keeps_its_own_time(offline):
+    log = RunLog.open(start, identity("time"), {})
+    log.log({"roas": 1.0}, step=1, at=1_600_000_000.5)
     log.close()
-    run = read(offline, "refused")
-    assert (run.name, run.config, len(run.history), run.exit_code) == ("name of refused", {"seed": 3}, 1, 0)
-    assert "no answer" in caplog.text
+    assert read(offline, "time").history[0]["_timestamp"] == 1_600_000_000.5
+
+
+def test_rows_of_one_step_become_one_and_an_earlier_step_is_dropped(offline):
+    log = RunLog.open(start, identity("steps"), {})
+    assert log.next_step == 0
+    for step, name in [(3, "a"), (3, "b"), (2, "c"), (4, "d")]:
+        log.log({name: 1.0}, step=step)
+    assert log.next_step == 5
+    log.close()
+    rows = [{name for name in row if not name.startswith("_")} for row in read(offline, "steps").history]
+    assert rows == [{"a", "b"}, {"d"}]
+
+
+def test_what_the_server_holds_is_not_even_handed_to_wandb():
+    logged = []
+    log = RunLog(SimpleNamespace(starting_step=4, log=lambda row, step: logged.append(step)))
+    assert log.next_step == 4
+    for step in (2, 3, 4, 4, 5, 4):
+        log.log({"roas": 1.0}, step=step)
+    assert logged == [4, 4, 5]
+
+
+def test_rows_recorded_before_a_restart_are_caught_up_with(offline):
+    log = RunLog.open(start, identity("again"), {})
+    assert log.catch_up(Row(step, 1000.0 + step, {"roas": step / 2}) for step in (1, 2, 3)) == 3
+    assert log.catch_up([Row(3, 0.0, {"roas": 9.0})]) == 0
+    log.log({"roas": 2.0}, step=4)
+    log.close()
+    history = read(offline, "again").history
+    assert [(row["_step"], row["roas"]) for row in history] == [(1, 0.5), (2, 1.0), (3, 1.5), (4, 2.0)]
+    assert history[1]["_timestamp"] == 1002.0
 
 
 def test_error_of_wandb_becomes_a_warning(offline, caplog):
@@ -122,17 +157,3 @@ def test_disabled_run_does_nothing_and_asks_nobody(offline):
         raise ValueError("mine")
     log.close()
     assert sorted(offline.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (ValueError("one\ntwo"), "ValueError: one"),
-        (KeyError("x"), "KeyError: 'x'"),
-        (RuntimeError(), "RuntimeError"),
-        (RuntimeError("  \n"), "RuntimeError"),
-        (RuntimeError("\n first\nsecond"), "RuntimeError: first"),
-    ],
-)
-def test_exception_in_one_line(error, line):
-    assert describe(error) == line
