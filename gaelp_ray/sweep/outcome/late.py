@@ -6,30 +6,31 @@ stopped were judged already, and stay without a score.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gaelp_ray.records import EpisodeMetrics
-from gaelp_ray.results import SeedResult, TrialResult
+from gaelp_ray.results import SeedResult, TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import SweepListener
 from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
 from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.sweep.store.journal import BY_SCHEDULER
 from gaelp_ray.sweep.trials.gathering import best_seed, pooled
+from gaelp_ray.sweep.trials.lockstep import seed_folder
 from gaelp_ray.sweep.trials.seed_run import VALIDATION_EPISODES
-from gaelp_ray.sweep.trials.trial import seed_folder
-from gaelp_ray.training import Stream
+from gaelp_ray.training import Stream, batches
 
 
-def validated(
-    plan: SweepPlan, trials: Sequence[TrialResult], ended: Collection[str], listener: SweepListener
-) -> list[TrialResult]:
-    """The trials, of which those named in `ended` now have the score of their last checkpoint."""
-    folders = {t.trial: _seed_folders(t) for t in trials if t.trial in ended and not t.seeds}
+def validated(plan: SweepPlan, trials: Sequence[TrialResult], listener: SweepListener) -> list[TrialResult]:
+    """The trials, of which those that a rule has ended now have the score of their last checkpoint."""
+    folders = {t.trial: _seed_folders(t) for t in trials if ended_by_rule(t) and not t.seeds}
     arms = [Arm.from_checkpoint(str(path), path, plan.market) for paths in folders.values() for path in paths]
     if not arms:
         return list(trials)
-    flown, _ = fly_arms(arms, VALIDATION_EPISODES, [plan.spec.seed, Stream.VALIDATION], listener)
+    tell = partial(listener.stage, "validating trials that a rule has ended")
+    flown, _ = fly_arms(arms, batches(VALIDATION_EPISODES), [plan.spec.seed, Stream.VALIDATION], tell)
     least = plan.spec.select.min_delivery
     judged = {
         path: flown[str(path)].pooled(least) for paths in folders.values() for path in paths if str(path) in flown
@@ -37,6 +38,11 @@ def validated(
     return [
         _scored(plan, trial, {p: judged[p] for p in folders.get(trial.trial, ()) if p in judged}) for trial in trials
     ]
+
+
+def ended_by_rule(trial: TrialResult) -> bool:
+    """Whether a rule under `stop` has ended a trial, and not a scheduler."""
+    return trial.status is TrialStatus.STOPPED and not (trial.error or "").startswith(BY_SCHEDULER)
 
 
 def _seed_folders(trial: TrialResult) -> list[Path]:

@@ -6,8 +6,8 @@ batch changes nothing, because a batch is determined by its seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ import ray
 from gaelp_ray.agents import Agent
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.errors import describe
 from gaelp_ray.records import FlightTotals
-from gaelp_ray.sweep.listener import SweepListener
-from gaelp_ray.tracking.runs import describe
-from gaelp_ray.training import batches, fly_batch
+from gaelp_ray.sweep.session import elsewhere
+from gaelp_ray.training import fly_batch
 from gaelp_ray.worlds import World, reference_for, untrained, world_from
+
+LOST_WORKERS = 10
+"""So often a batch is flown again where its worker or its node was lost; what it raises itself is never tried again."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Arm:
         """BayesDual with its default constants."""
         return cls(label, market.model_dump(mode="json"))
 
+    def through(self, market: World) -> Arm:
+        """The same agent in another market, for which a reference bidder is made anew."""
+        return replace(self, market=market.model_dump(mode="json"))
+
     def agent(self) -> Agent:
         """The agent, made anew."""
         if self.config is None:
@@ -63,23 +70,30 @@ class Arm:
 
 
 def fly_arms(
-    arms: Sequence[Arm], episodes: int, seeds: Sequence[int], listener: SweepListener
+    arms: Sequence[Arm], parts: Sequence[tuple[int, int]], seeds: Sequence[int], tell: Callable[[int, int], None]
 ) -> tuple[dict[str, FlightTotals], dict[str, str]]:
-    """Flights of every arm by label, each (episodes,), the same flights in the same order for all of them.
+    """Flights of every arm by label, the same flights in the same order for all of them.
+
+    Args:
+        arms: who flies.
+        parts: (number, flights) of every batch, as training.batches() has them.
+        seeds: name the flights; the batch's number is added to them.
+        tell: hears how many batches are done, and of how many.
 
     The second record is that of arms that could not be flown, which only happens in an environment of the user's own:
     label -> reason.
     """
     pending: dict[Any, tuple[str, int]] = {}
+    fly = _fly.options(label_selector=others) if (others := elsewhere()) else _fly
     for arm in arms:
         shared = ray.put(arm)
-        for number, flights in batches(episodes):
-            pending[_fly.remote(shared, flights, [*seeds, number])] = (arm.label, number)
+        for number, flights in parts:
+            pending[fly.remote(shared, flights, [*seeds, number])] = (arm.label, number)
     total = len(pending)
     flown: dict[tuple[str, int], FlightTotals] = {}
     failed: dict[str, str] = {}
     while pending:
-        listener.stage("re-flying the best", len(flown), total)
+        tell(len(flown), total)
         ready, _ = ray.wait(list(pending), num_returns=1)
         for reference in ready:
             label, number = pending.pop(reference)
@@ -87,8 +101,10 @@ def fly_arms(
                 flown[label, number] = ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 failed.setdefault(label, describe(error.cause))
-    listener.stage("re-flying the best", total, total)
-    numbers = [number for number, _ in batches(episodes)]
+            except ray.exceptions.RayError as error:  # a worker that died each time
+                failed.setdefault(label, describe(error))
+    tell(total, total)
+    numbers = [number for number, _ in parts]
     labels = [arm.label for arm in arms if arm.label not in failed]
     totals = {label: FlightTotals.concatenate([flown[label, n] for n in numbers]) for label in labels}
     failed |= _with_other_budgets(totals)
@@ -106,6 +122,6 @@ def _with_other_budgets(flights: Mapping[str, FlightTotals]) -> dict[str, str]:
     }
 
 
-@ray.remote(num_cpus=1)
+@ray.remote(num_cpus=1, max_retries=LOST_WORKERS)
 def _fly(arm: Arm, flights: int, seeds: Sequence[int]) -> FlightTotals:
     return fly_batch(arm.agent(), world_from(arm.market, arm.label), flights, seeds)

@@ -1,21 +1,22 @@
-"""Who wins the final stage, and how sure that is. Pure functions over our own records.
+"""Who takes part in the final stage, and what its outcome is. Pure functions over our own records.
 
-Every arm has flown the same fresh flights. The winner has the best pooled ROAS among the arms that deliver the budget
-and keep the sweep's constraints; it is compared with the control arm (the default configuration) and with the
-reference line (BayesDual with its default constants) by a paired bootstrap: flights are resampled once and both arms'
-ROAS recomputed on the same resample, so that what the flights have in common cancels.
+Who is kept is decided by the race (race.py). Here the decision is put into words and compared: ROAS of the arm that is
+kept against the control arm (the default configuration) and the reference line (BayesDual with its default constants),
+by a paired bootstrap over the confirmation's flights: flights are resampled once and both arms' ROAS recomputed on the
+same resample, so that what the flights have in common cancels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
+from gaelp_ray.evidence.intervals import compare
 from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep.format.space import canonical
-from gaelp_ray.sweep.planning.constraints import Constraint, in_words, violations
-from gaelp_ray.training import compare
+from gaelp_ray.sweep.outcome.eligibility import Eligibility
+from gaelp_ray.sweep.outcome.race import ALONE, Verdict
+from gaelp_ray.sweep.planning.constraints import Constraint, violations
 
 
 def finalists(
@@ -39,60 +40,60 @@ def finalists(
 
 
 def select(
-    candidates: Iterable[Candidate], min_delivery: float, confidence: float, constraints: Sequence[Constraint] = ()
+    candidates: Sequence[Candidate],
+    verdict: Verdict,
+    eligibility: Eligibility,
+    confidence: float,
+    known: Mapping[str, str] | None = None,
 ) -> Selection:
-    """Rank the arms, name the winner, and compare it with the control arm and the reference line.
+    """The outcome: who is kept, in words, beside the control arm and the reference line.
 
     An arm that does not deliver, or breaks a constraint in its pooled metrics, may not win. Only the former is no
     yardstick either: ROAS falls with the spending, so that arms compare where both deliver. An arm that breaks another
     bound has delivered, and what the winner earns more or less than it is what keeping the bounds brings or costs; the
-    reason then says which ones it breaks.
+    reason then says which ones it breaks. `known` are faults that are known besides those which the flights show.
     """
-    arms = sorted(candidates, key=lambda c: -_sortable(c.evaluation.metrics.roas))
-    faults = _Faults.of(arms, min_delivery, constraints)
-    ineligible = {c.label: reason for c in arms if (reason := faults.reason(c))}
-    ranking = tuple(sorted(arms, key=lambda c: c.label in ineligible and c.role != "reference"))
-    winner = next((c for c in arms if c.label not in ineligible and c.role != "reference"), None)
-    if winner is None:
-        return Selection(ranking, ineligible, None, _nobody(arms, ineligible))
-    default = next((c for c in arms if c.role == "default"), None)
-    reference = next((c for c in arms if c.role == "reference"), None)
-    versus_default = _against(winner, default, faults, confidence)
-    versus_reference = _against(winner, reference, faults, confidence)
-    parts = [f"{winner.label} has the best ROAS among the arms{_that_may_win(winner, constraints)}"]
-    if winner is default:
-        parts.append("it is the default configuration: the sweep found nothing better")
-    elif default:
-        parts.append(_versus("the default configuration", default, versus_default, faults))
-    if reference:
-        parts.append(_versus("BayesDual with its default constants", reference, versus_reference, faults))
-    return Selection(ranking, ineligible, winner, "; ".join(parts), versus_default, versus_reference)
+    ineligible = {c.label: fault for c in candidates if (fault := _fault(c, eligibility))} | dict(known or {})
+    ranking = tuple(sorted(candidates, key=lambda c: _rank(c, verdict, ineligible)))
+    kept = next((c for c in candidates if c.label == verdict.kept), None)
+    if kept is None:
+        return Selection(ranking, ineligible, None, _nobody(ranking, ineligible))
+    parts, found = [_outcome(kept, verdict, eligibility)], dict[str, Comparison | None]()
+    for role, name in (("default", "the default configuration"), ("reference", "BayesDual with its default constants")):
+        other = next((c for c in candidates if c.role == role and c is not kept), None)
+        found[role] = _against(kept, other, eligibility, confidence)
+        if other:
+            parts.append(_versus(name, other, found[role], eligibility))
+    return Selection(
+        ranking, ineligible, kept, "; ".join(parts), found["default"], found["reference"],
+        verdict.decision, verdict.rule, verdict.tied,
+    )  # fmt: skip
 
 
-def _that_may_win(winner: Candidate, constraints: Sequence[Constraint]) -> str:
-    """Without a budget, which an environment of the user's own need not have, every arm delivers."""
-    budgeted = not math.isnan(winner.evaluation.metrics.delivery)
-    kept = ["deliver the budget"] * budgeted + [f"keep {in_words(constraints)}"] * bool(constraints)
-    return f" that {' and '.join(kept)}" if kept else ""
+def _fault(arm: Candidate, eligibility: Eligibility) -> str:
+    """Sums are judged on the confirmation's flights, whose number is that of the sweep file."""
+    return (eligibility if arm.confirmed else eligibility.of_any_flights).fault(arm.evaluation.metrics)
 
 
-@dataclass(frozen=True)
-class _Faults:
-    """Why arms may not win, by label: those that did not deliver, and those that break constraints."""
+def _rank(arm: Candidate, verdict: Verdict, ineligible: Mapping[str, str]) -> tuple[bool, bool, bool, float]:
+    dropped = arm.race is not None and arm.race.dropped is not None and arm.label not in verdict.tied
+    roas = arm.evaluation.metrics.roas
+    barred = arm.label in ineligible and arm.role != "reference"
+    return barred, arm.label != verdict.kept, dropped, -roas if math.isfinite(roas) else math.inf
 
-    undelivered: Mapping[str, str]
-    broken: Mapping[str, str]
 
-    @classmethod
-    def of(cls, arms: Sequence[Candidate], min_delivery: float, constraints: Sequence[Constraint]) -> _Faults:
-        """Every arm judged by its pooled flights."""
-        undelivered = {c.label: _undelivered(c, min_delivery) for c in arms}
-        broken = {c.label: " and ".join(violations(c.evaluation.metrics.as_dict(), constraints)) for c in arms}
-        return cls(undelivered, broken)
-
-    def reason(self, arm: Candidate) -> str:
-        """All faults of one arm; empty where it may win."""
-        return "; ".join(filter(None, (self.undelivered[arm.label], self.broken[arm.label])))
+def _outcome(kept: Candidate, verdict: Verdict, eligibility: Eligibility) -> str:
+    among = eligibility.that_may_win(kept.evaluation.metrics)
+    others = ", ".join(verdict.tied)
+    if verdict.decision == "winner":
+        said = f"{kept.label} has the best ROAS among the arms{among}"
+    elif verdict.rule == ALONE:
+        said = f"a tie: {kept.label} is {ALONE}, and it is open whether {others} may win"
+    else:
+        said = f"a tie: of {kept.label} and {others} it is open which has the best ROAS among the arms{among}"
+        said += f"; {verdict.rule}"
+    nothing = "; it is the default configuration: the sweep found nothing that is better for certain"
+    return said + (nothing if kept.role == "default" else "")
 
 
 def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
@@ -107,37 +108,27 @@ def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
     return Selection((), {}, None, f"no eligible trial: {', '.join(parts)}")
 
 
-def _sortable(roas: float) -> float:
-    return roas if math.isfinite(roas) else -math.inf
-
-
-def _undelivered(arm: Candidate, min_delivery: float) -> str:
-    """Empty where an arm delivers."""
-    metrics = arm.evaluation.metrics
-    if not math.isfinite(metrics.roas):
-        return "spent nothing, so that its ROAS is undefined"
-    if metrics.delivery < min_delivery:
-        return f"delivers {metrics.delivery:.2%} of the budget, below min_delivery {100.0 * min_delivery:g}%"
-    return ""
-
-
 def _nobody(arms: Sequence[Candidate], ineligible: Mapping[str, str]) -> str:
     reasons = [f"{c.label} ({ineligible[c.label]})" for c in arms if c.role != "reference"]
-    return f"no eligible trial: {', '.join(reasons) or 'none completed'}"
+    counted = f"{len(reasons)} of {len(reasons)} re-flown may not win: " if len(reasons) > 1 else ""
+    return f"no eligible trial: {counted}{', '.join(reasons) or 'none completed'}"
 
 
-def _against(winner: Candidate, other: Candidate | None, faults: _Faults, confidence: float) -> Comparison | None:
+def _against(
+    kept: Candidate, other: Candidate | None, eligibility: Eligibility, confidence: float
+) -> Comparison | None:
     """None where there is nothing to compare with: ROAS of an arm that did not deliver is no yardstick."""
-    if other is None or other is winner or faults.undelivered[other.label]:
+    if other is None or eligibility.undelivered(other.evaluation.metrics):
         return None
-    return compare(winner.evaluation.totals, other.evaluation.totals, confidence)
+    return compare(kept.evaluation.totals, other.evaluation.totals, confidence)
 
 
-def _versus(name: str, arm: Candidate, comparison: Comparison | None, faults: _Faults) -> str:
+def _versus(name: str, arm: Candidate, comparison: Comparison | None, eligibility: Eligibility) -> str:
+    metrics = arm.evaluation.metrics
     if comparison is None:
-        return f"{name} is no yardstick: it {faults.undelivered[arm.label]}"
+        return f"{name} is no yardstick: it {eligibility.undelivered(metrics)}"
     difference = f"{comparison.difference:+.3f} [{comparison.interval.low:+.3f}, {comparison.interval.high:+.3f}]"
-    broken = f", whose {faults.broken[arm.label]}" if faults.broken[arm.label] else ""
+    broken = f", whose {faults}" if (faults := eligibility.broken(metrics)) else ""
     if comparison.verdict == "tie":
         return f"a tie with {name} ({difference}){broken}"
     return f"{comparison.verdict} {name} ({difference}){broken}"

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gaelp_ray.records import shown
-from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult
+from gaelp_ray.results import Candidate, Selection, TrialResult
 from gaelp_ray.simulator.own import OwnEnv
+from gaelp_ray.sweep.outcome import about, markets
 from gaelp_ray.sweep.planning.constraints import Constraint, violations
 from gaelp_ray.sweep.planning.plan import SweepPlan
-from gaelp_ray.tracking.artifacts import Leaderboard, Publication
+from gaelp_ray.tracking.artifacts import Leaderboard
 
 MARKET_USE = """\
-with DIR the folder of this file. `model.json` holds the whole configuration and market, `model.npz` the arrays."""
+with DIR the folder of this file, or in its place `ENTITY/PROJECT/ARTIFACT:ALIAS` of W&B. `model.json` holds the whole
+configuration and market, `model.npz` the arrays."""
 OWN_USE = """\
-with DIR the folder of this file. `model.json` holds the configuration, `model.npz` the arrays. The environment is
-not in it: run the command in the folder of its module, whose source must be what it was when the sweep ran."""
+with DIR the folder of this file, or in its place `ENTITY/PROJECT/ARTIFACT:ALIAS` of W&B. `model.json` holds the
+configuration, `model.npz` the arrays. The environment is not in it: run the command in the folder of its module, whose
+source must be what it was when the sweep ran."""
 MARKET_LIMITS = """\
 The numbers hold for the simulated market and its departures, which are partly assumed (`gaelp-ray markets`)."""
 OWN_LIMITS = """\
@@ -48,6 +52,7 @@ def _row(
 ) -> dict[str, Any]:
     flown = arm.evaluation.as_dict() if arm else {}
     names = ("roas", "roas_low", "roas_high", "delivery", "delivered_roas", "optimality", "cpa")
+    search, reflown = trial.score(metric) if trial else math.nan, float(flown.get(metric, math.nan))
     return {
         "trial": label,
         "role": arm.role if arm else "not re-flown",
@@ -55,8 +60,11 @@ def _row(
         "status": str(trial.status) if trial else "completed",
         **{name: flown.get(name) for name in names},
         "ineligible": selection.ineligible.get(label, ""),
-        "search_score": trial.score(metric) if trial else None,
+        "search_score": search if trial else None,
         "search_se": _known(trial.standard_error(metric)) if trial else None,
+        "reflown_score": _known(reflown),
+        "shrinkage": _known(search - reflown),
+        **_raced(arm),
         "seeds": len(trial.seeds) if trial else 0,
         "config_id": trial.config_id if trial else "",
         "iterations": trial.iterations if trial else 0,
@@ -64,6 +72,20 @@ def _row(
         "seconds": trial.seconds if trial else 0.0,
         "params": dict(trial.params) if trial else {},
         "error": (trial.error or "") if trial else "",
+    }
+
+
+def _raced(arm: Candidate | None) -> dict[str, Any]:
+    """What the arm's numbers rest on, and how it did in the race."""
+    race = arm.race if arm else None
+    return {
+        "rests_on": ("confirmation" if arm.confirmed else "race") if arm else "",
+        "flights": arm.evaluation.metrics.flights if arm else 0,
+        "race_flights": race.flights if race else 0,
+        "race_roas": _known(race.roas) if race else None,
+        "dropped_round": race.dropped if race else None,
+        "dropped_by": race.by if race else "",
+        "weights": dict(arm.weights) if arm else {},
     }
 
 
@@ -86,18 +108,21 @@ def _cell(value: Any) -> Any:
     return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, Mapping) else value
 
 
-def selection_record(
-    plan: SweepPlan, selection: Selection, board: Sequence[Mapping[str, Any]], publication: Publication
-) -> dict[str, Any]:
-    """selection.json: the decision and everything that it rests on."""
+def selection_record(plan: SweepPlan, selection: Selection, board: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """selection.json: the decision and everything that it rests on; what W&B has of it is added afterwards."""
     spec = plan.spec
     return {
         "sweep": spec.name,
-        "decision": "winner" if selection.winner else "none",
+        "decision": selection.decision,
+        "rule": selection.rule,
+        "tied": list(selection.tied),
         "reason": selection.reason,
-        "winner": winner_record(selection.winner) if selection.winner else None,
-        "versus_default": _comparison(selection.versus_default),
-        "versus_reference": _comparison(selection.versus_reference),
+        "winner": winner_record(selection.winner, spec.metric.name) if selection.winner else None,
+        "versus_default": selection.versus_default.as_dict() if selection.versus_default else None,
+        "versus_reference": selection.versus_reference.as_dict() if selection.versus_reference else None,
+        "markets": markets.record(plan, selection),
+        "race": vars(selection.race) if selection.race else None,
+        "play_off": selection.play_off.as_dict() if selection.play_off else None,
         "episodes": spec.select.episodes,
         "confidence": spec.select.confidence,
         "min_delivery": spec.select.min_delivery,
@@ -105,50 +130,51 @@ def selection_record(
         "metric": spec.metric.name,
         "ineligible": dict(selection.ineligible),
         "leaderboard": list(board),
-        "artifact": {"name": publication.artifact, "mode": publication.mode, "error": publication.error},
     }
 
 
-def winner_record(winner: Candidate) -> dict[str, Any]:
-    """The winner and what it earned in the final stage."""
+def winner_record(winner: Candidate, metric: str) -> dict[str, Any]:
+    """Who was kept, and what it earned when confirmed; beside the value of the search, part of which is luck."""
     trial = winner.trial
+    search, reflown = trial.score(metric) if trial else math.nan, float(winner.evaluation.as_dict()[metric])
     return {
         "trial": winner.label,
         "role": winner.role,
         "params": dict(trial.params) if trial else {},
         "config": dict(trial.config) if trial else {},
+        "weights": dict(winner.weights),
+        "search_score": _known(search),
+        "reflown_score": _known(reflown),
+        "shrinkage": _known(search - reflown),
         "evaluation": winner.evaluation.as_dict(),
+        "intervals": about.ends(winner.evaluation),
+        "markets": {name: evaluation.as_dict() for name, evaluation in winner.markets.items()},
     }
 
 
-def _comparison(comparison: Comparison | None) -> dict[str, Any] | None:
-    if comparison is None:
-        return None
-    return {
-        "difference": comparison.difference,
-        "low": comparison.interval.low,
-        "high": comparison.interval.high,
-        "verdict": comparison.verdict,
-    }
-
-
-def run_summary(selection: Selection) -> dict[str, Any]:
-    """The summary of the `select` run."""
-    if selection.winner is None:
-        return {"decision": "none", "reason": selection.reason}
-    logged = selection.winner.evaluation.as_dict()
+def run_summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of the `select` run, from what selection.json holds."""
+    race = {f"race/{name}": value for name, value in (record.get("race") or {}).items()}
+    race |= {f"play_off/{name}": value for name, value in (record.get("play_off") or {}).items()}
+    told = {"decision": record["decision"], "rule": record.get("rule", ""), "reason": record["reason"], **race}
+    winner = record["winner"]
+    if winner is None:
+        return told
     names = ("roas", "roas_low", "roas_high", "delivery", "delivered_roas", "optimality")
-    return {
-        "decision": "winner",
-        "reason": selection.reason,
-        "winner": selection.winner.label,
-        **{f"winner/{n}": logged[n] for n in names},
-    }
+    told |= {f"winner/{name}": winner.get(name) for name in ("search_score", "reflown_score", "shrinkage")}
+    told |= {f"winner/{name}": winner["evaluation"][name] for name in names}
+    for market, found in winner.get("markets", {}).items():
+        told |= {f"markets/{market}/{name}": found[name] for name in names}
+    return told | {"winner": winner["trial"], "tied": ", ".join(record.get("tied", ()))}
 
 
-def card(plan: SweepPlan, winner: Candidate, reason: str) -> str:
-    """card.md: what the model is, what it earned, how to use it, and its limits."""
-    metrics, interval = winner.evaluation.metrics, winner.evaluation.roas_interval
+def card(plan: SweepPlan, selection: Selection, run: str = "") -> str:
+    """card.md: what the model is that was kept, what it earned, how to use it, and its limits.
+
+    `run` is the path of the W&B run that trained it.
+    """
+    winner = selection.winner
+    assert winner is not None
     params = dict(winner.trial.params) if winner.trial else {}
     settings = "\n".join(f"- `{name}`: {value}" for name, value in params.items()) or "- all defaults"
     agent = winner.trial.config["agent_type"] if winner.trial else "BayesDual"
@@ -156,18 +182,13 @@ def card(plan: SweepPlan, winner: Candidate, reason: str) -> str:
     return f"""# {plan.spec.name}-best
 
 A {agent} bidder for the {"environment" if own else "market"} `{plan.market.name}` ({plan.market.description}), the
-winner of the sweep `{plan.spec.name}` (trial `{winner.label}`).
+{"choice among equals" if selection.decision == "tie" else "winner"} of the sweep `{plan.spec.name}` (trial \
+`{winner.label}`).{f" Trained by the W&B run `{run}`." if run else ""} SHA-256 of the \
+{"environment" if own else "market"}: `{plan.market.hash}`.
 
-| metric | value |
-|---|---|
-| ROAS | {metrics.roas:.3f} ({winner.evaluation.confidence:.0%} interval {interval.low:.3f} to {interval.high:.3f}) |
-| delivery | {shown(metrics.delivery, "{:.1%}", "of the budget")} |
-| optimality | {shown(metrics.optimality, "{:.1%}", "of the hindsight optimum")} |
-| cost per conversion | {shown(metrics.cpa, "{:.2f}", plan.market.currency)} |
-| flights | {metrics.flights} fresh ones, never used in training or search |
-
-Decision: {reason}.
-
+{_numbers(plan, winner)}
+Decision: {selection.reason}.
+{markets.section(plan, winner)}
 ## Parameters that the sweep chose
 
 {settings}
@@ -176,10 +197,37 @@ Decision: {reason}.
 
     gaelp-ray evaluate DIR --episodes 512
 
+    from gaelp_ray import load_best
+    agent = load_best("DIR")
+
 {OWN_USE if own else MARKET_USE}
 
 ## Limits
 
 {OWN_LIMITS if own else MARKET_LIMITS}
-The interval is that of these flights; it does not account for the choice of the best among several.
+All numbers and intervals are of flights that had no part in choosing this model among others, so that the choice does
+not flatter them.
 """
+
+
+def _numbers(plan: SweepPlan, winner: Candidate) -> str:
+    """What the model earned when it was confirmed, as a table."""
+    metrics, interval = winner.evaluation.metrics, winner.evaluation.roas_interval
+    within = partial(about.within, winner.evaluation)
+    return f"""| metric | value |
+|---|---|
+| ROAS | {metrics.roas:.3f} ({winner.evaluation.confidence:.0%} interval {interval.low:.3f} to {interval.high:.3f}) |
+| delivery | {shown(metrics.delivery, "{:.1%}", "of the budget")}{within("delivery", "{:.1%}")} |
+| optimality | {shown(metrics.optimality, "{:.1%}", "of the hindsight optimum")}{within("optimality", "{:.1%}")} |
+| cost per conversion | {shown(metrics.cpa, "{:.2f}", plan.market.currency)}{within("cpa", "{:.2f}")} |
+| flights | {metrics.flights} fresh ones, never used in training, search or choice |
+{_shrunk(winner, plan.spec.metric.name)}"""
+
+
+def _shrunk(winner: Candidate, metric: str) -> str:
+    """A row on how much of the search's value was luck."""
+    search = winner.trial.score(metric) if winner.trial else math.nan
+    if not math.isfinite(search):
+        return ""
+    reflown = float(winner.evaluation.as_dict()[metric])
+    return f"| {metric} in the search | {search:.3f}, of which {search - reflown:+.3f} did not last |\n"

@@ -2,19 +2,23 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gaelp_ray.checkpoint import plain
+from gaelp_ray.evidence.intervals import summarise
 from gaelp_ray.records import PER_FLIGHT, FlightTotals
-from gaelp_ray.results import Candidate, TrialResult, TrialStatus
-from gaelp_ray.sweep.outcome import summary
+from gaelp_ray.results import Candidate, Raced, RaceFacts, TrialResult, TrialStatus
+from gaelp_ray.sweep.outcome import publishing, summary
+from gaelp_ray.sweep.outcome.eligibility import Eligibility
+from gaelp_ray.sweep.outcome.race import CONTROL, Verdict
 from gaelp_ray.sweep.outcome.selection import select
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import plan_sweep
+from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.tracking.artifacts import Publication
-from gaelp_ray.training import summarise
 
 COLUMNS = [
     *("rank", "trial", "role", "agent", "status", "roas", "roas_low", "roas_high", "delivery", "delivered_roas"),
@@ -24,6 +28,15 @@ COLUMNS = [
         "ineligible",
         "search_score",
         "search_se",
+        "reflown_score",
+        "shrinkage",
+        "rests_on",
+        "flights",
+        "race_flights",
+        "race_roas",
+        "dropped_round",
+        "dropped_by",
+        "weights",
         "seeds",
         "config_id",
         "iterations",
@@ -33,7 +46,6 @@ COLUMNS = [
         "error",
     ),
 ]
-OFFLINE = Publication("offline", "trip-best")
 
 
 def trial(name: str, score: float, **fields) -> TrialResult:
@@ -55,7 +67,11 @@ def arm(label: str, role: str, roas: float, delivery: float, result: TrialResult
     cost = delivery * budget
     sums = {"cost": cost, "revenue": roas * cost * rng.normal(1.0, 0.01, 50), "budget": budget}
     flights = FlightTotals(steps=168, **{name: np.ones(50) for name in PER_FLIGHT} | sums)
-    return Candidate(label, role, summarise(flights, 0.9), result)
+    race = Raced(256, 1.5, 2, "trip-00") if label == "trip-01" else Raced(300, roas + 0.5)
+    weights = {"seed": 3, "kept": "best"}
+    if role == "reference":
+        return Candidate(label, role, summarise(flights, 0.9), confirmed=True)
+    return Candidate(label, role, summarise(flights, 0.9), result, race, label != "trip-01", weights)
 
 
 TRIALS = [
@@ -72,8 +88,11 @@ ARMS = [
     arm("trip-01", "candidate", 60.0, 0.01, TRIALS[2]),
     arm("line", "reference", 4.5, 0.99, None),
 ]
-WON = select(ARMS, 0.9, 0.9)
-LOST = select([ARMS[2]], 0.9, 0.9)
+DELIVER = Eligibility(0.9)
+FACTS = RaceFacts(arms=3, rounds=2, flights=600, budget=900, error=0.1)
+WON = replace(select(ARMS, Verdict("winner", "trip-00", "above"), DELIVER, 0.9), race=FACTS)
+TIED = select(ARMS, Verdict("tie", "trip-default", CONTROL, ("trip-00",)), DELIVER, 0.9)
+LOST = select([ARMS[2]], Verdict("none", None), DELIVER, 0.9)
 
 
 @pytest.fixture(scope="module")
@@ -145,59 +164,131 @@ def test_leaderboard_of_wandb_has_texts_and_numbers_only():
 
 
 def test_selection_record_is_strict_json_with_the_decision(plan):
-    record = summary.selection_record(plan, WON, board(), OFFLINE)
+    record = summary.selection_record(plan, WON, board())
     read = json.loads(json.dumps(plain(record), allow_nan=False))
     assert (read["sweep"], read["decision"], read["winner"]["trial"]) == ("trip", "winner", "trip-00")
     assert read["winner"]["params"] == {"dual.shade": 5.0}
     assert read["winner"]["config"] == {"agent_type": "PPO"}
     assert read["winner"]["evaluation"]["confidence"] == 0.9
+    low, high = read["winner"]["intervals"]["optimality"]
+    assert low <= read["winner"]["evaluation"]["optimality"] <= high
+    assert read["winner"]["intervals"]["roas"] == [
+        read["winner"]["evaluation"][f"roas_{end}"] for end in ("low", "high")
+    ]
     assert (read["versus_default"]["verdict"], read["versus_reference"]["verdict"]) == ("above", "above")
     assert read["versus_default"]["low"] < read["versus_default"]["difference"] < read["versus_default"]["high"]
     assert list(read["ineligible"]) == ["trip-01"]
     assert (read["episodes"], read["confidence"], read["min_delivery"]) == (2048, 0.95, 0.9)
     assert read["constraints"] == {}
     assert (read["metric"], len(read["leaderboard"])) == ("delivered_roas", 7)
-    assert read["artifact"] == {"name": "trip-best", "mode": "offline", "error": None}
 
 
 def test_selection_record_without_a_winner_says_so(plan):
-    nothing = Publication("offline", None, "CommError: no answer")
-    record = summary.selection_record(plan, LOST, summary.rows(LOST, TRIALS, "delivered_roas", "maximize"), nothing)
+    record = summary.selection_record(plan, LOST, summary.rows(LOST, TRIALS, "delivered_roas", "maximize"))
     json.dumps(plain(record), allow_nan=False)
     assert (record["decision"], record["winner"]) == ("none", None)
     assert record["reason"].startswith("no eligible trial")
     assert record["versus_default"] is record["versus_reference"] is None
-    assert record["artifact"]["error"] == "CommError: no answer"
 
 
-def test_summary_of_the_select_run():
-    logged = summary.run_summary(WON)
+def test_summary_of_the_select_run(plan):
+    logged = summary.run_summary(summary.selection_record(plan, WON, board()))
     assert (logged["decision"], logged["winner"]) == ("winner", "trip-00")
     assert logged["winner/roas"] == ARMS[1].evaluation.metrics.roas
     assert logged["winner/roas_low"] < logged["winner/roas"] < logged["winner/roas_high"]
     assert logged["reason"] == WON.reason
 
 
-def test_summary_of_the_select_run_without_a_winner():
-    assert summary.run_summary(LOST) == {"decision": "none", "reason": LOST.reason}
+@pytest.mark.parametrize(
+    "publication", [Publication("offline", "trip-best"), Publication("offline", None, "CommError: no answer")]
+)
+def test_the_decision_is_kept_with_what_wandb_has_of_it(plan, tmp_path, monkeypatch, publication):
+    monkeypatch.setattr(publishing, "publish", lambda *_: publication)
+    folder = SweepFolder.new(tmp_path, "trip")
+    folder.path.mkdir()
+    assert publishing.conclude(plan, None, folder, LOST, TRIALS) == publication
+    expected = {"name": publication.artifact, "mode": "offline", "error": publication.error, "version": None}
+    expected |= {"aliases": [], "gate": None}
+    assert folder.read_selection()["artifact"] == expected and folder.read_selection()["reason"] == LOST.reason
+
+
+def test_summary_of_the_select_run_without_a_winner(plan):
+    record = summary.selection_record(plan, LOST, board())
+    assert summary.run_summary(record) == {"decision": "none", "rule": "", "reason": LOST.reason}
 
 
 def test_card_says_what_the_model_is_and_what_it_earned(plan):
     assert WON.winner is not None
-    text = summary.card(plan, WON.winner, WON.reason)
+    text = summary.card(plan, WON)
     metrics, interval = WON.winner.evaluation.metrics, WON.winner.evaluation.roas_interval
     assert text.startswith("# trip-best\n")
     assert "PPO bidder for the market `airfrance-search`" in text
     assert f"ROAS | {metrics.roas:.3f} (90% interval {interval.low:.3f} to {interval.high:.3f})" in text
-    assert "95.0% of the budget" in text
-    assert f"{metrics.cpa:.2f} USD" in text
+    ends = summary.about.ends(WON.winner.evaluation)
+    for name, value, form in [
+        ("delivery", "95.0% of the budget", "{:.1%}"),
+        ("cpa", f"{metrics.cpa:.2f} USD", "{:.2f}"),
+    ]:
+        low, high = ends[name]
+        assert f"{value} ({form.format(low)} to {form.format(high)}) |" in text
     assert "- `dual.shade`: 5.0" in text
     assert WON.reason in text
-    assert "gaelp-ray evaluate" in text
+    assert "gaelp-ray evaluate DIR" in text and 'load_best("DIR")' in text and "Limits" in text
+    assert plan.market.hash in text and "Trained by" not in text
+    assert "Trained by the W&B run `team/demo/trip-00-abc`." in summary.card(plan, WON, "team/demo/trip-00-abc")
+    assert (
+        f"| delivered_roas in the search | 5.000, of which {5.0 - metrics.delivered_roas:+.3f} did not last |" in text
+    )
+    assert "flights that had no part in choosing" in text and "winner of the sweep `trip`" in text
 
 
-def test_card_of_the_control_arm_names_no_parameters(plan):
-    assert "- all defaults" in summary.card(plan, ARMS[0], "it won")
+def test_card_of_the_control_arm_names_no_parameters_and_a_tie_is_said(plan):
+    text = summary.card(plan, TIED)
+    assert "- all defaults" in text and "choice among equals of the sweep `trip`" in text and CONTROL in text
+
+
+def test_a_tie_is_told_with_its_rule_and_whom_it_ties_with(plan):
+    record = summary.selection_record(plan, TIED, board())
+    assert (record["decision"], record["winner"]["trial"]) == ("tie", "trip-default")
+    assert (record["rule"], record["tied"]) == (CONTROL, ["trip-00"])
+    logged = summary.run_summary(record)
+    assert (logged["decision"], logged["rule"], logged["tied"]) == ("tie", CONTROL, "trip-00")
+
+
+def test_what_the_search_promised_and_what_is_left_of_it(plan):
+    evaluation = ARMS[1].evaluation.metrics.delivered_roas
+    record = summary.selection_record(plan, WON, board())
+    winner = {name: record["winner"][name] for name in ("search_score", "reflown_score", "shrinkage")}
+    assert winner == {"search_score": 5.0, "reflown_score": evaluation, "shrinkage": pytest.approx(5.0 - evaluation)}
+    assert {f"winner/{name}": value for name, value in winner.items()}.items() <= summary.run_summary(record).items()
+    assert {name: board()[0][name] for name in winner} == winner
+    assert [row["shrinkage"] for row in board()[4:]] == [None] * 3
+    assert board()[1]["shrinkage"] is None  # nobody has searched for the reference line
+
+
+def test_row_says_what_its_numbers_rest_on_and_how_its_race_went():
+    names = ("rests_on", "flights", "race_flights", "race_roas", "dropped_round", "dropped_by", "weights")
+    won, line, _, dropped, other = (tuple(row[name] for name in names) for row in board()[:5])
+    assert won == ("confirmation", 50, 300, 5.5, None, "", {"seed": 3, "kept": "best"})
+    assert line == ("confirmation", 50, 0, None, None, "", {})
+    assert dropped == ("race", 50, 256, 1.5, 2, "trip-00", {"seed": 3, "kept": "best"})
+    assert other == ("", 0, 0, None, None, "", {})
+
+
+def test_what_the_race_took_is_recorded(plan):
+    record = summary.selection_record(plan, WON, board())
+    assert record["race"] == {"arms": 3, "rounds": 2, "flights": 600, "budget": 900, "error": 0.1, "attempt": 1}
+    assert summary.run_summary(record)["race/flights"] == 600
+    assert summary.selection_record(plan, LOST, board())["race"] is None
+
+
+def test_summary_of_a_sweep_that_was_decided_by_an_earlier_version(plan):
+    record = summary.selection_record(plan, WON, board())
+    for name in ("race", "rule", "tied"):
+        del record[name]
+    for name in ("search_score", "reflown_score", "shrinkage"):
+        del record["winner"][name]
+    assert summary.run_summary(record)["winner"] == "trip-00"
 
 
 def test_trials_that_were_not_flown_are_listed_best_first_for_either_goal():

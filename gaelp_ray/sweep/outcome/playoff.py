@@ -1,0 +1,53 @@
+"""A play-off: where a race leaves open whether the control arm is the best, its leader must beat it on fresh flights.
+
+Nobody is moved off the default for a difference that may be none. But a race that asks every pair at every look cannot
+see small ones. One question to one pair, on flights that did not choose the pair, sees less than half of that. It errs
+with probability (1 - confidence) / 2 at most: the paired interval has two sides, and only one of them can keep the
+leader. Pure: the flights come from a callable. Start at play_off().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from gaelp_ray.evidence.contest import duels
+from gaelp_ray.records import FlightTotals
+from gaelp_ray.results import Comparison, PlayOff
+from gaelp_ray.sweep.outcome.race import Race, Verdict
+
+FlyPair = Callable[[Sequence[str]], Mapping[str, FlightTotals]]
+"""(leader, control arm) -> the same fresh flights of both; whoever is missing could not fly."""
+
+ABOVE = "the leader of the race is kept, which is above the control arm in a play-off"
+
+
+def leader(state: Race, verdict: Verdict, control: str | None) -> str | None:
+    """Who may challenge the control arm that a tie would keep: the best of the race, if that is another arm."""
+    if control is None or verdict.kept != control:
+        return None
+    best = max((arm for arm in (control, *verdict.tied) if state.fit(arm)), key=state.roas)
+    return best if best != control else None
+
+
+def play_off(state: Race, verdict: Verdict, control: str | None, fly: FlyPair) -> tuple[Verdict, PlayOff | None]:
+    """The verdict after a play-off, and the play-off; as it was where there is nothing to play off."""
+    challenger = leader(state, verdict, control)
+    if challenger is None or control is None:
+        return verdict, None
+    flown = fly([challenger, control])
+    played = PlayOff(challenger, max(map(len, flown.values()), default=0), _compared(state, challenger, control, flown))
+    if not played.won:
+        return verdict, played
+    others = tuple(arm for arm in verdict.tied if arm != challenger)
+    return replace(verdict, decision="tie" if others else "winner", kept=challenger, rule=ABOVE, tied=others), played
+
+
+def _compared(state: Race, leader: str, control: str, flown: Mapping[str, FlightTotals]) -> Comparison | None:
+    """ROAS falls with the spending: it says something only of two arms that may win, on these flights, too."""
+    rules = state.rules.eligibility
+    if any(arm not in flown or rules.fault(flown[arm].pooled(rules.min_delivery)) for arm in (leader, control)):
+        return None
+    pair = {arm: flown[arm] for arm in (leader, control)}
+    found = duels(pair, "roas", state.rules.confidence)
+    return found[0].found if found else None

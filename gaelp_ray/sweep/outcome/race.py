@@ -1,0 +1,207 @@
+"""A race of arms on common flights: flights go where it is open who is best, within a budget. Start at race().
+
+Pure: the flights come from a callable, so that a race needs neither Ray nor a simulator.
+
+What it promises, for K arms and B bounds on what may win, with half of 1 - confidence as its error e; the other half
+is that of a play-off (playoff.py). Every pair of arms has a confidence sequence of its difference in ROAS, and every
+arm one for each bound, all at alpha = 2 (K - 1) e / (K (K - 1 + B)), two-sided. An arm is dropped by one that is above
+it with its whole interval and certainly may win, or by a bound that it certainly breaks. So K - 1 + B sequences can
+drop a given arm wrongly, each on one of its two sides, which has half of alpha (but for paths that cross both, of order
+alpha squared): with probability (K - 1) e / K at most.
+
+- The best of the arms that may win is dropped with that probability at most. A rival that is truly below it errs in
+  the difference, one that truly may not win in its own bound: one error for each rival, either way.
+- Among arms of equal truth, a winner is called with probability e at most: K - 1 of them must be dropped, and the
+  expected number of arms that are dropped is K times that probability, which is (K - 1) e, at most.
+
+Both hold however often one looks and whenever the race ends, and asymptotically in the number of flights: nobody is
+dropped on fewer than LEAST.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gaelp_ray.evidence.sequences import ConfidenceSequence, Ratio
+from gaelp_ray.records import FlightTotals
+from gaelp_ray.sweep.outcome.eligibility import Eligibility
+from gaelp_ray.training import EVALUATION_BATCH
+
+LEAST = 128
+"""Common flights below which nobody is dropped: for skewed flights, the sequences were tried from here on."""
+
+SMALLEST_ROUND = 16
+
+Fly = Callable[[Sequence[str], int, int], Mapping[str, FlightTotals]]
+"""(arms, number of the round from 0, flights) -> the same flights of every arm; whoever is missing could not fly."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Of one race. budget: flights of all arms together. eligibility: who may win."""
+
+    confidence: float
+    budget: int
+    eligibility: Eligibility
+    round: int = EVALUATION_BATCH
+
+    @property
+    def error(self) -> float:
+        """That the race may make: half of what the sweep allows."""
+        return (1.0 - self.confidence) / 2.0
+
+    def sequence(self, arms: int) -> ConfidenceSequence:
+        """For every question that the race asks, sharpest when the arms have shared the budget evenly."""
+        questions = max(arms - 1 + len(self.eligibility.bounds), 1)
+        share = 2.0 * (arms - 1) / arms if arms > 1 else 1.0
+        return ConfidenceSequence(share * self.error / questions, max(self.budget // arms, 1))
+
+
+@dataclass(frozen=True)
+class Drop:
+    """When an arm was dropped, and by whom."""
+
+    round: int  # from 1
+    by: str  # the label of the arm above it; "" for a bound that it breaks, or because it could not be flown
+
+
+@dataclass(frozen=True)
+class Race:
+    """How far a race is. flown: flights of every arm in their common order, fewer of those that were dropped."""
+
+    rules: Rules
+    sequence: ConfidenceSequence
+    flown: Mapping[str, FlightTotals]
+    drops: Mapping[str, Drop]
+    failed: frozenset[str] = frozenset()
+    rounds: int = 0
+
+    @property
+    def flights(self) -> int:
+        """Of all arms together."""
+        return sum(len(flights) for flights in self.flown.values())
+
+    def fit(self, arm: str) -> bool:
+        """Whether an arm may win, by its flights so far."""
+        flights = self.flown[arm]
+        return not self.rules.eligibility.fault(flights.pooled(self.rules.eligibility.min_delivery))
+
+    def roas(self, arm: str) -> float:
+        """Pooled over the arm's flights; -inf where it spent nothing."""
+        roas = self.flown[arm].pooled().roas
+        return roas if math.isfinite(roas) else -math.inf
+
+    def above(self, one: str, other: str) -> bool:
+        """Whether the interval of the difference on their common flights lies above 0 as a whole."""
+        common = min(len(self.flown[one]), len(self.flown[other]))
+        if common < LEAST:
+            return False
+        high, low = (_roas(self.flown[arm], common) for arm in (one, other))
+        if high is None or low is None or not high.value > low.value:
+            return False
+        return self.sequence.interval(high - low).low > 0.0
+
+
+def _roas(flights: FlightTotals, first: int) -> Ratio | None:
+    """Of the first so many flights; None where they spent nothing."""
+    revenue, cost = flights.revenue[:first], flights.cost[:first]
+    return Ratio.of(revenue, cost) if cost.sum() > 0 else None
+
+
+def race(arms: Sequence[str], rules: Rules, fly: Fly) -> Race:
+    """Rounds of common flights for all that are left, until one is left that may win, or the budget is spent.
+
+    The last round may be smaller, so that the budget is used. The budget must allow SMALLEST_ROUND for every arm.
+    """
+    state = Race(rules, rules.sequence(len(arms)), {}, {})
+    left = list(arms)
+    while size := _next_round(state, left):
+        flown = fly(left, state.rounds, size)
+        state = _looked(_joined(state, left, flown))
+        left = [arm for arm in left if arm not in state.drops]
+    return state
+
+
+def _next_round(state: Race, left: Sequence[str]) -> int:
+    """Flights of every arm in the next round; 0 where the race is over."""
+    if not left or (state.rounds and len(left) == 1 and state.fit(left[0])):
+        return 0
+    size = min(state.rules.round, (state.rules.budget - state.flights) // len(left))
+    return size if size >= SMALLEST_ROUND else 0
+
+
+def _joined(state: Race, left: Sequence[str], flown: Mapping[str, FlightTotals]) -> Race:
+    """With another round of flights, and without those that could not fly it."""
+    lost = frozenset(left) - flown.keys()
+    added = {
+        arm: FlightTotals.concatenate([state.flown[arm], flights]) if arm in state.flown else flights
+        for arm, flights in flown.items()
+    }
+    kept = {arm: flights for arm, flights in (dict(state.flown) | added).items() if arm not in lost}
+    drops = dict(state.drops) | {arm: Drop(state.rounds + 1, "") for arm in lost}
+    return replace(state, flown=kept, drops=drops, failed=state.failed | lost, rounds=state.rounds + 1)
+
+
+def _looked(state: Race) -> Race:
+    """Who is dropped now."""
+    left = sorted((arm for arm in state.flown if arm not in state.drops), key=state.roas, reverse=True)
+    if not left or len(state.flown[left[0]]) < LEAST:
+        return state
+    eligible = {arm: state.rules.eligibility.certainly(state.flown[arm], state.sequence) for arm in left}
+    drops = dict(state.drops)
+    for arm in left:
+        if eligible[arm] is False:
+            drops[arm] = Drop(state.rounds, "")
+        elif rival := next((other for other in left if eligible[other] and state.above(other, arm)), None):
+            drops[arm] = Drop(state.rounds, rival)
+    return replace(state, drops=drops)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a race says. kept: the arm that is chosen, None where no arm may win."""
+
+    decision: str  # "winner", "tie" or "none"
+    kept: str | None
+    rule: str = ""
+    tied: tuple[str, ...] = ()  # the others that may be as good
+
+
+CLEAR = "above every other arm that may win"
+ALONE = "the only arm that keeps all bounds so far"
+CONTROL = "the control arm is kept"
+CHEAPER = "the arm with the fewest steps of training is kept"
+BETTER = "the arm with the best ROAS of the race is kept"
+
+
+def decide(state: Race, control: str | None, steps: Mapping[str, int], without: Collection[str] = ()) -> Verdict:
+    """Who is kept, of all arms but those in `without`, which turned out not to be eligible.
+
+    control: the control arm. steps: env-steps of each arm's training. Whoever was dropped by an arm of `without` comes
+    back, with the flights that it has. An arm that keeps all bounds so far may be the winner, certain or not: more
+    flights will tell. One of which it is open whether it keeps them still makes a tie.
+    """
+    dropped = {arm for arm, drop in state.drops.items() if drop.by not in without}
+    left = [arm for arm in state.flown if arm not in dropped and arm not in without]
+    left.sort(key=state.roas, reverse=True)
+    fit = [arm for arm in left if state.fit(arm)]
+    if not fit:
+        return Verdict("none", None)
+    still = [arm for arm in left if not any(state.above(other, arm) for other in fit)]
+    best = [arm for arm in still if arm in fit] or fit[:1]
+    tied = [arm for arm in still if arm not in best] + best
+    if len(tied) == 1:
+        return Verdict("winner", tied[0], CLEAR)
+    kept, rule = _kept(best, control, steps)
+    return Verdict("tie", kept, rule, tuple(arm for arm in left if arm in tied and arm != kept))
+
+
+def _kept(best: Sequence[str], control: str | None, steps: Mapping[str, int]) -> tuple[str, str]:
+    """One of several that may all be the best, ordered by falling ROAS, and the rule that says so."""
+    if control in best and control is not None:
+        return control, CONTROL
+    if len({steps.get(arm, 0) for arm in best}) > 1:
+        return min(best, key=lambda arm: steps.get(arm, 0)), CHEAPER
+    return best[0], BETTER if len(best) > 1 else ALONE

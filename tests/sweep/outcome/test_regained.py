@@ -1,0 +1,91 @@
+"""Weights that are needed again are trained again, and no others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from begun_sweeps import begun, fly
+
+from gaelp_ray.checkpoint import load_model
+from gaelp_ray.errors import StorageError
+from gaelp_ray.sweep.listener import Silence
+from gaelp_ray.sweep.outcome.regained import regain_weights
+from gaelp_ray.sweep.planning.resumption import planned
+from gaelp_ray.sweep.store.journal import End
+from gaelp_ray.sweep.store.trial_files import TrialFiles
+
+KEYS = {
+    "method": "random",
+    "run_cap": 3,
+    "parameters": {"ppo.initial_std": {"min": 0.1, "max": 0.2}},
+    "trial": {"num_episodes": 16, "batch_size": 8},
+    "select": {"top_k": 1, "include_default": False},
+}
+ENDS = [End("completed"), End("completed"), End("stopped", "stop.plateau: no better score for 1 iteration")]
+
+
+class Stages(Silence):
+    def __init__(self):
+        self.heard = []
+
+    def stage(self, text, done, total):
+        self.heard.append((done, total))
+
+
+@pytest.fixture
+def finished(sweep_file):
+    """A sweep of two trained trials and one that a rule has stopped, of whose weights only the best one's are left."""
+    folder = begun(sweep_file(**KEYS), 3, ENDS, "")
+    for name, iterations in (("small-00", 2), ("small-01", 2), ("small-02", 1)):
+        fly(folder, name, iterations, weights=True)
+    last = {name: TrialFiles(folder.path, name).read().last for name in ("small-00", "small-01")}
+    best = max(last, key=lambda name: last[name]["final_score"])
+    states = {}
+    for name in ("small-00", "small-01", "small-02"):
+        files = TrialFiles(folder.path, name)
+        (checkpoint,) = files.checkpoints()
+        states[name] = load_model(files.checkpoint(checkpoint) / "seed-0").agent.state_dict()
+        if name != best:
+            files.keep(())
+    rows = [{"trial": name, "search_score": 1.0} for name in states]
+    text = json.dumps({"winner": None, "reason": "", "leaderboard": rows})
+    (folder.path / "selection.json").write_text(text, encoding="utf-8")
+    return folder, best, states
+
+
+def kept(folder):
+    names = ("small-00", "small-01", "small-02")
+    return {name for name in names if TrialFiles(folder.path, name).checkpoints()}
+
+
+def test_what_a_rule_has_stopped_is_trained_again_and_losers_are_not(finished):
+    folder, best, _ = finished
+    stages = Stages()
+    regain_weights(folder, planned(folder), stages)
+    assert kept(folder) == {best, "small-02"} and stages.heard == [(0, 1), (1, 1)]
+    regain_weights(folder, planned(folder), stages)
+    assert len(stages.heard) == 2
+
+
+def test_other_rules_bring_back_others_bit_for_bit(finished):
+    folder, _, states = finished
+    regain_weights(folder, planned(folder, 0, ["select.top_k=2"]), Silence())
+    assert kept(folder) == set(states)
+    for name, state in states.items():
+        again = load_model(TrialFiles(folder.path, name).checkpoint(2 if name < "small-02" else 1) / "seed-0")
+        assert state.keys() == again.agent.state_dict().keys()
+        assert all((again.agent.state_dict()[key] == value).all() for key, value in state.items())
+
+
+def test_what_does_not_come_to_its_numbers_is_said(finished):
+    folder, _, _ = finished
+    path = folder.path / "trials" / "small-02" / "record.jsonl"
+    row = json.loads(path.read_text(encoding="utf-8"))
+    row["report"]["cost"] += 1.0
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(
+        StorageError, match=r"^small-02 is needed again, .*\(iteration 1, cost\): see `gaelp-ray rerun "
+    ):
+        regain_weights(folder, planned(folder), Silence())
+    assert "small-02" not in kept(folder)
