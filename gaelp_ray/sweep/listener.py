@@ -10,13 +10,16 @@ class SweepListener(Protocol):
     """Is told every change; must not block and cannot change anything."""
 
     def trial_changed(self, trial: str, state: str, result: Mapping[str, Any]) -> None:
-        """A trial is now `running`, `completed`, `stopped` (early) or `failed`.
+        """A trial is now `running`, `completed`, `stopped` (early), `failed` or `interrupted`.
 
         `result` is its last report, before the first one only its `agent_type`.
         """
 
     def stage(self, text: str, done: int, total: int) -> None:
         """What the sweep is working on besides trials, and how far it is."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know, in one line."""
 
 
 class Silence:
@@ -26,4 +29,7 @@ class Silence:
         """Ignored."""
 
     def stage(self, text: str, done: int, total: int) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
         """Ignored."""

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gaelp_ray.checkpoint import Model, load_model, save_model
-from gaelp_ray.errors import SweepInterrupted
-from gaelp_ray.market import Market
-from gaelp_ray.results import Candidate, Selection, TrialResult, TrialStatus
-from gaelp_ray.sweep.lineage import write_lineage
+from gaelp_ray.errors import StorageError, SweepInterrupted
+from gaelp_ray.results import Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import Silence, SweepListener
-from gaelp_ray.sweep.outcome import summary
+from gaelp_ray.sweep.outcome.final import final_stage
 from gaelp_ray.sweep.outcome.late import validated
-from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
-from gaelp_ray.sweep.outcome.selection import finalists, nobody, select
-from gaelp_ray.sweep.planning.constraints import constraints_of
+from gaelp_ray.sweep.outcome.publishing import conclude
+from gaelp_ray.sweep.outcome.regained import regain_weights
+from gaelp_ray.sweep.planning.cluster import Cluster
+from gaelp_ray.sweep.planning.forecast import disk_of
+from gaelp_ray.sweep.planning.machine import in_bytes, machine
+from gaelp_ray.sweep.planning.nodes import cluster_for
+from gaelp_ray.sweep.planning.placement import Placement, placement
 from gaelp_ray.sweep.planning.plan import SweepPlan, plan_sweep
+from gaelp_ray.sweep.planning.resumption import adopt, planned
 from gaelp_ray.sweep.provenance import provenance
+from gaelp_ray.sweep.search.attempts import FULL
+from gaelp_ray.sweep.search.stopping import INTERRUPTED
 from gaelp_ray.sweep.session import environment_set, ray_session, session_cpus
-from gaelp_ray.sweep.store import SweepFolder
-from gaelp_ray.sweep.trials.runner import Searched, SharedSettings, scheduler_of, search
-from gaelp_ray.tracking.artifacts import ModelArtifact, Publication, publish_selection
+from gaelp_ray.sweep.store.folder import SweepFolder
+from gaelp_ray.sweep.store.journal import Journal
+from gaelp_ray.sweep.store.opening import new_sweep, open_sweep
+from gaelp_ray.sweep.store.states import torn_records
+from gaelp_ray.sweep.trials.mirrored import mirror
+from gaelp_ray.sweep.trials.runner import Searched, scheduler_of, search, searched_before
+from gaelp_ray.sweep.trials.settings import SharedSettings
+from gaelp_ray.tracking.artifacts import Publication
 from gaelp_ray.tracking.modes import TrackingMode, choose_mode, environment
-from gaelp_ray.tracking.runs import RunIdentity
-from gaelp_ray.training import Stream, summarise
-
-REFERENCE = "BayesDual (reference)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Timing:
     """How long a sweep took, and how well it used the machine."""
 
     cpus: float
-    search_seconds: float
+    search_seconds: float  # of all sessions
     select_seconds: float
     trial_cpu_seconds: float
 
@@ -60,12 +65,14 @@ class SweepResult:
     timing: Timing
 
 
-def run_sweep(
+def run_sweep(  # noqa: PLR0913  # as many as the command has options
     path: str | Path,
     overwrite: bool = False,
     overrides: Mapping[str, Any] | None = None,
     listener: SweepListener | None = None,
     changes: Sequence[str] = (),
+    *,
+    address: str | None = None,
 ) -> SweepResult:
     """Run a sweep file from start to end.
 
@@ -75,141 +82,186 @@ def run_sweep(
         overrides: keys of the file's top level to replace, such as `name` or `storage`.
         listener: is told of every change.
         changes: other values of the file, each as in `parameters.learning_rate.max=1e-3`.
+        address: of a running Ray cluster, `auto` or host:port, which is left as it was. Default: Ray on this machine.
 
-    Raises InputError before anything starts if the file, the storage or the tracking mode is wrong. A sweep without
-    an eligible winner is no error: see `SweepResult.selection`. Raises SweepInterrupted after Ctrl-C.
+    Raises InputError before anything starts if the file, the storage or the tracking mode is wrong, or this machine
+    has no room for a trial. A sweep without an eligible winner is no error: see `SweepResult.selection`. Raises
+    SweepInterrupted after Ctrl-C.
     """
     listener = listener or Silence()
     plan = plan_sweep(Path(path), overrides, changes)
-    scheduler = scheduler_of(plan)
+    scheduler_of(plan)
     tracking = choose_mode(plan.spec.tracking.mode)
-    folder = SweepFolder.create(Path(plan.spec.storage).expanduser(), plan.spec.name, overwrite)
-    origin = provenance(plan, vars(tracking))
-    folder.write_start(plan.as_file(), origin)
+    folder = new_sweep(plan.spec.storage, plan.spec.name)
+    folder.require_free(overwrite)
+    cluster = _cluster(plan, folder, address, listener)
+    place = _place(plan, cluster)
+    with folder.claim():
+        folder.clear()
+        folder.write_start(plan.as_file(), provenance(plan, vars(tracking)) | _nodes(cluster))
+        _foresee(plan, tracking, place, listener)
+        # From the folder, as resume_sweep() will: with the copies of the market files, whatever becomes of the files.
+        return _uninterrupted(planned(folder), folder, tracking, listener, cluster)
+
+
+def resume_sweep(  # noqa: PLR0913  # as many as the command has options
+    sweep: str | Path,
+    storage: str | Path = "results",
+    listener: SweepListener | None = None,
+    retry: bool = False,
+    *,
+    extend: int = 0,
+    changes: Sequence[str] = (),
+    address: str | None = None,
+) -> SweepResult:
+    """Go on with a sweep that was interrupted, wherever that was: its folder is all that is needed.
+
+    Args:
+        sweep: its name in `storage`, its folder, or its URL.
+        storage: the folder that holds the sweeps, or s3://bucket/prefix.
+        listener: is told of every change.
+        retry: run trials again that have failed.
+        extend: how many configurations to add.
+        changes: other values of the sweep's file from now on, each as in `stop.time=2h`; see resumption.planned().
+        address: of a running Ray cluster, wherever the sweep ran before.
+
+    What has ended is not run again; what had begun goes on from its last checkpoint. Raises StorageError if there is
+    no such sweep, or somebody runs it now; SweepFileError for what a sweep that has begun cannot change; ResourceError
+    where there is no room for a trial.
+    """
+    folder = open_sweep(storage, str(sweep))
+    plan = planned(folder, extend, changes)
+    cluster = _cluster(plan, folder, address, listener or Silence())
+    if retry or extend or changes or folder.history().searched is None:
+        _place(plan, cluster)
+    with folder.claim():
+        plan = planned(folder, extend, changes)
+        scheduler_of(plan)
+        tracking = choose_mode(plan.spec.tracking.mode)
+        if folder.is_finished():
+            regain_weights(folder, plan, listener or Silence())
+        if extend or changes:
+            adopt(folder, plan)
+        if retry:
+            _retry(folder)
+        folder.reopen()
+        return _uninterrupted(plan, folder, tracking, listener or Silence(), cluster)
+
+
+def _cluster(plan: SweepPlan, folder: SweepFolder, address: str | None, listener: SweepListener) -> Cluster | None:
+    """The cluster that the sweep is to run on; None for this machine."""
+    if address is None:
+        return None
+    cluster, note = cluster_for(plan, folder, address)
+    if note:
+        listener.note(note)
+    return cluster
+
+
+def _nodes(cluster: Cluster | None) -> dict[str, Any]:
+    """For the sweep's provenance, where that is not this machine alone."""
+    return {"nodes": [{"host": node.host, "cpus": node.cpus} for node in cluster.nodes]} if cluster else {}
+
+
+def _place(plan: SweepPlan, cluster: Cluster | None) -> Placement:
+    """Where trials run. Raises ResourceError where this machine has never room for one; a cluster was asked before."""
+    place = placement(plan.spec.resources, plan.spec.max_concurrent, len(plan.trials), cluster or machine())
+    if cluster is None:
+        place.require_possible()
+    return place
+
+
+def _foresee(plan: SweepPlan, tracking: TrackingMode, place: Placement, listener: SweepListener) -> None:
+    """Say that the disk may become full. It is an estimate, and a sweep that it stops can go on."""
+    disk = disk_of(plan, max(place.at_once, 1), tracking.mode != "disabled")
+    if not disk.enough:
+        needed, free = in_bytes(disk.needed), in_bytes(disk.free)
+        listener.note(f"the sweep may write {needed}, and {plan.spec.storage} has {free} free: make room, or stop it")
+
+
+def _retry(folder: SweepFolder) -> None:
+    failed = [name for name, end in folder.history().ends.items() if end.status == str(TrialStatus.FAILED)]
+    with closing(Journal(folder.path)) as journal:
+        journal.again(failed)
+
+
+def _uninterrupted(
+    plan: SweepPlan,
+    folder: SweepFolder,
+    tracking: TrackingMode,
+    listener: SweepListener,
+    cluster: Cluster | None,
+) -> SweepResult:
+    """Run the sweep; an interruption tells how to go on."""
+    try:
+        return _run(plan, folder, tracking, listener, cluster)
+    except KeyboardInterrupt:
+        raise SweepInterrupted(f"interrupted: go on with `gaelp-ray resume {folder.shown}`") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        why = f"stopped ({error.strerror})"
+        raise SweepInterrupted(f"{why}: mend that, and go on with `gaelp-ray resume {folder.shown}`") from None
+    finally:
+        if problem := folder.deliver():
+            listener.note(problem)
+
+
+def _settings(plan: SweepPlan, folder: SweepFolder, mode: str, cluster: Cluster | None) -> SharedSettings:
+    """What all trials share. Raises StorageError where those of a cluster would miss what only this machine has."""
+    settings = SharedSettings.of(plan, folder.path, folder.read_provenance()["id"], mode)
+    if folder.remote is None:
+        return replace(settings, cluster=cluster is not None)
+    if cluster and (problem := folder.deliver()):
+        raise StorageError(problem)
+    address = folder.remote.address.resolved if cluster else folder.remote.address
+    return replace(settings, remote=str(address), turn=folder.remote.turn, cluster=cluster is not None)
+
+
+def _run(
+    plan: SweepPlan,
+    folder: SweepFolder,
+    tracking: TrackingMode,
+    listener: SweepListener,
+    cluster: Cluster | None,
+) -> SweepResult:
+    """Search, final stage and publication; whatever of it was done before is not done again."""
     variables = environment(tracking, folder.path)
-    settings = SharedSettings.of(plan, origin["id"], tracking.mode)
-    with ray_session(variables):
-        cpus, started = session_cpus(), time.monotonic()
-        found = search(plan, settings, folder.path, scheduler, listener)
-        _require_uninterrupted(found, folder)
-        if found.lineage:
-            write_lineage(folder.lineage, found.lineage)
-        trials = validated(plan, found.trials, found.ended, listener)
-        searched = time.monotonic()
-        selection, trials = _final_stage(plan, trials, listener)
+    settings = _settings(plan, folder, tracking.mode, cluster)
+    with ray_session(variables, cluster.address if cluster else None):
+        cpus = session_cpus()
+        if torn := torn_records(folder):
+            listener.note(f"{', '.join(torn)}: the record is torn, so the trial runs again from where it is whole")
+            with closing(Journal(folder.path)) as journal:
+                journal.again(torn)
+        found = searched_before(plan, folder.path)
+        if found is None:
+            with closing(Journal(folder.path)) as journal:
+                found = search(plan, settings, journal, scheduler_of(plan), listener)
+        with environment_set(variables):
+            problem = mirror(folder, vars(settings))
+        if problem:
+            listener.note(f"W&B: {problem}. Bring the runs there later with `gaelp-ray sync {folder.shown}`")
+        if found.interrupted:
+            raise _interrupted(found, folder)
+        trials = validated(plan, found.trials, listener)
+        selecting = time.monotonic()
+        selection, trials = final_stage(plan, trials, listener)
         selected = time.monotonic()
     cpu = sum(trial.cpu_seconds for trial in trials)
-    timing = Timing(cpus, searched - started, selected - searched, cpu)
+    timing = Timing(cpus, folder.history().seconds, selected - selecting, cpu)
+    listener.stage("publishing the model", 0, 1)
     with environment_set(variables):
-        publication = _conclude(plan, settings, folder, selection, trials)
+        publication = conclude(plan, settings, folder, selection, trials)
+    listener.stage("publishing the model", 1, 1)
+    folder.keep_weights_of({c.label for c in selection.ranking})
     return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
 
 
-def _require_uninterrupted(found: Searched, folder: SweepFolder) -> None:
-    """Tune ends quietly after Ctrl-C; a winner among half of the trials is not what was asked for."""
-    trials = found.trials
-    done = sum(trial.status is not TrialStatus.INTERRUPTED for trial in trials)
-    if done < len(trials) and not found.reason:
-        raise SweepInterrupted(
-            f"interrupted after {done} of {len(trials)} trials; their checkpoints and W&B runs are in {folder.path}. "
-            "Start again with --overwrite"
-        )
-
-
-def _final_stage(
-    plan: SweepPlan, trials: list[TrialResult], listener: SweepListener
-) -> tuple[Selection, list[TrialResult]]:
-    """Re-fly the best trials, the control arm and the reference line on common fresh flights, and decide.
-
-    Also returns the trials, of which those that could not be re-flown have failed by now.
-    """
-    spec, rules = plan.spec, plan.spec.select
-    constraints = constraints_of(rules.constraints)
-    chosen = finalists(trials, spec.metric.name, plan.goal, rules.top_k, constraints)
-    if not chosen:
-        return nobody(trials, spec.metric.name), trials
-    market = plan.market
-    arms = [Arm.from_checkpoint(trial.trial, Path(trial.checkpoint or ""), market) for trial in chosen]
-    if isinstance(market, Market):  # nobody knows how to bid in an environment of the user's own
-        arms.append(Arm.reference(REFERENCE, market))
-    flights, failed = fly_arms(arms, rules.episodes, [spec.seed, Stream.SELECTION], listener)
-    evaluations = {label: summarise(totals, rules.confidence, rules.min_delivery) for label, totals in flights.items()}
-    trials = [
-        replace(t, status=TrialStatus.FAILED, error=f"in the final stage, {failed[t.trial]}")
-        if t.trial in failed
-        else t
-        for t in trials
-    ]
-    candidates = [
-        Candidate(t.trial, "default" if t.is_default else "candidate", evaluations[t.trial], t)
-        for t in chosen
-        if t.trial in evaluations
-    ]
-    if not candidates:
-        return nobody(trials, spec.metric.name), trials
-    if REFERENCE in evaluations:
-        candidates.append(Candidate(REFERENCE, "reference", evaluations[REFERENCE]))
-    return select(candidates, rules.min_delivery, rules.confidence, constraints), trials
-
-
-def _conclude(
-    plan: SweepPlan,
-    settings: SharedSettings,
-    folder: SweepFolder,
-    selection: Selection,
-    trials: Sequence[TrialResult],
-) -> Publication:
-    """Write the winner, the leaderboard and the decision into the folder, and publish them."""
-    _write_winner(plan, folder, selection)
-    constraints = constraints_of(plan.spec.select.constraints)
-    board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal, constraints)
-    publication = _publish(plan, settings, folder, selection, board)
-    folder.write_end(summary.selection_record(plan, selection, board, publication), board)
-    return publication
-
-
-def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection) -> None:
-    """The winner's model into best/: the weights that flew the final stage, with the numbers they earned."""
-    winner = selection.winner
-    if winner is None or winner.trial is None:
-        return
-    model = load_model(Path(winner.trial.checkpoint or ""))
-    about = {
-        "sweep": plan.spec.name,
-        "trial": winner.label,
-        "params": dict(winner.trial.params),
-        "evaluation": winner.evaluation.as_dict(),
-        "flights": {"episodes": plan.spec.select.episodes, "seed": plan.spec.seed, "stream": "selection"},
-        "decision": selection.reason,
-    }
-    scratch = folder.path / ".best"
-    save_model(scratch, Model(model.agent, model.config, model.market, about))
-    (scratch / "card.md").write_text(summary.card(plan, winner, selection.reason), encoding="utf-8")
-    shutil.rmtree(folder.best, ignore_errors=True)
-    scratch.rename(folder.best)
-
-
-def _publish(
-    plan: SweepPlan,
-    settings: SharedSettings,
-    folder: SweepFolder,
-    selection: Selection,
-    board: Sequence[Mapping[str, Any]],
-) -> Publication:
-    """The `select` run, with the leaderboard and the model artifact."""
-    name = plan.spec.name
-    identity = RunIdentity(
-        id=f"{name}-select-{settings.sweep_id}",
-        name=f"{name}-select",
-        project=settings.project,
-        entity=settings.entity,
-        group=settings.group,
-        job_type="select",
-        mode=settings.mode,
-        tags=settings.tags,
+def _interrupted(found: Searched, folder: SweepFolder) -> SweepInterrupted:
+    done = sum(trial.status is not TrialStatus.INTERRUPTED for trial in found.trials)
+    why = "interrupted" if found.reason == INTERRUPTED else f"stopped ({found.reason})"
+    return SweepInterrupted(
+        f"{why} after {done} of {len(found.trials)} trials, of which nothing is lost. "
+        f"{'Go' if why == INTERRUPTED else 'Mend that, and go'} on with `gaelp-ray resume {folder.shown}`"
     )
-    artifact = None
-    if selection.winner:
-        metadata = summary.winner_record(selection.winner) | {"market": plan.market.name}
-        artifact = ModelArtifact(f"{name}-best", folder.best, ("best", name), metadata)
-    return publish_selection(identity, plan.as_file(), summary.run_summary(selection), summary.table(board), artifact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import uuid
@@ -14,6 +15,9 @@ from typing import Any
 import psutil
 
 from gaelp_ray.sweep.planning.plan import SweepPlan
+
+COMMIT = "GAELP_RAY_COMMIT"
+"""Says of code that was sent without its .git which commit it is; a `+` at the end: and it was changed."""
 
 PACKAGES = ("gaelp_ray", "ray", "wandb", "numpy", "scipy", "gymnasium", "pydantic")
 
@@ -35,10 +39,15 @@ def provenance(plan: SweepPlan, tracking: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of this package's checkout and whether it was changed; None where it was installed without one."""
+    """Commit of what was submitted, or of this package's checkout; None where it was installed without one."""
+    if told := os.environ.get(COMMIT):
+        return {"commit": told.rstrip("+"), "dirty": told.endswith("+")}
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
+    return checkout(root) if (root / ".git").exists() else None
+
+
+def checkout(root: Path) -> dict[str, Any] | None:
+    """Commit of the repository that a folder is in, and whether anything was changed; None where it is in none."""
     try:
         commit = _run_git(root, "rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_run_git(root, "status", "--porcelain"))}

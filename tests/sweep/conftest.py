@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
-import yaml
+from s3_server.server import StandIn
+from small_sweep import written
 
 from gaelp_ray.sweep.pipeline import SweepResult, run_sweep
 
 
 @pytest.fixture
+def s3(monkeypatch):
+    """S3, as this process finds it by itself."""
+    with StandIn() as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
 def sweep_file(tmp_path):
     """Writes keys as a sweep file and returns its path; storage is below tmp_path."""
-
-    def write(name: str = "small", **keys: Any) -> Path:
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({"name": name, "storage": str(tmp_path / "results"), **keys}))
-        return path
-
-    return write
+    return partial(written, tmp_path)
 
 
 @pytest.fixture
@@ -29,5 +33,15 @@ def run(sweep_file):
 
     def start(name: str = "small", **keys: Any) -> SweepResult:
         return run_sweep(sweep_file(name, **keys))
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory):
+    """Runs keys as a real sweep on which several tests look, and which none of them may change."""
+
+    def start(**keys: Any) -> SweepResult:
+        return run_sweep(written(tmp_path_factory.mktemp("once"), **keys))
 
     return start

@@ -195,15 +195,37 @@ class Resources(Block):
     ] = Field(None, gt=0, lt=2**62, description="bytes, or a size such as 1GiB")
 
 
+LEAST_FLIGHTS = 16
+"""Of any arm in the final stage."""
+
+
 class SelectSpec(Block):
     """The final stage: who is re-flown, on how many fresh flights, what a winner must deliver, and bounds to keep."""
 
-    top_k: int = Field(5, ge=1, le=1000)
-    episodes: int = Field(2048, ge=16, le=10_000_000)
-    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    top_k: int = Field(5, ge=1, le=1000, description="trials in the race, beside the control arm")
+    episodes: int = Field(
+        2048, ge=LEAST_FLIGHTS, le=10_000_000, description="fresh flights that confirm the arm that was chosen"
+    )
+    budget: int | None = Field(
+        None, le=10**10, description="flights of the race, of all its arms together; episodes for each, if left out"
+    )
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1.0, description="of the intervals; 1 - confidence is the race's error probability"
+    )
     min_delivery: float = Field(MIN_DELIVERY, ge=0.0, le=1.0)
     include_default: bool = True
     constraints: dict[str, Number] = Field({}, description="bounds that a winner keeps: max_cpa: 200")
+    markets: tuple[str, ...] = Field(
+        (), strict=False, description="other markets in which the arm that is kept flies, too; they decide nothing"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_round_for_all(self) -> SelectSpec:
+        least = LEAST_FLIGHTS * (self.top_k + self.include_default)
+        if self.budget is not None and self.budget < least:
+            arms = f"{self.top_k + self.include_default} arms"
+            raise ValueError(f"budget {self.budget} is too small for {arms}: write {least} or more, or a lower top_k")
+        return self
 
 
 class TrackingSpec(Block):

@@ -60,9 +60,12 @@ class Document:
         return f"{here}: {key + ': ' if key else ''}{problem.message}"
 
 
-def read_document(path: Path, kind: str = "sweep file", keys: str = "method, parameters, ...") -> Document:
+def read_document(
+    path: Path, kind: str = "sweep file", keys: str = "method, parameters, ...", *, variables: bool = True
+) -> Document:
     """Read a YAML mapping, with `${VAR}` replaced from the environment; `kind` and `keys` say in errors what it is.
 
+    variables: False leaves `${VAR}` as it is, for files of shell commands.
     Raises SweepFileError: not there, not YAML, a key twice, no mapping, or a variable that is not set.
     """
     where = str(path)
@@ -72,7 +75,7 @@ def read_document(path: Path, kind: str = "sweep file", keys: str = "method, par
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SweepFileError([f"cannot read the {kind} {where}: {reason}"]) from None
     try:
-        return _document(where, text, f"a {kind} is a mapping of keys ({keys})")
+        return _document(where, text, f"a {kind} is a mapping of keys ({keys})", variables)
     except yaml.YAMLError as error:
         raise SweepFileError([f"{where}{_mark(error)}: not valid YAML: {_reason(error)}"]) from None
     except ValueError as error:  # a date that is none
@@ -81,14 +84,14 @@ def read_document(path: Path, kind: str = "sweep file", keys: str = "method, par
         raise SweepFileError([f"{where}: nested too deeply, or an alias that holds itself"]) from None
 
 
-def _document(where: str, text: str, wanted: str) -> Document:
+def _document(where: str, text: str, wanted: str, variables: bool) -> Document:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     data = yaml.safe_load(text)
     if not isinstance(root, yaml.MappingNode):
         raise SweepFileError([f"{where}:1:1: {wanted}"])
     marks: dict[KeyPath, tuple[int, int]] = {(): (1, 1)}
     problems = list(_walk(root, (), marks))
-    if not problems:
+    if variables and not problems:
         data = _resolved(data, (), problems)
     document = Document(where, data, marks)
     if problems:

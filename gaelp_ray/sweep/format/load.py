@@ -17,7 +17,7 @@ from gaelp_ray.sweep.format.blocks import is_launchers
 from gaelp_ray.sweep.format.document import LAUNCHER_KEYS, Document, KeyPath, Problem, read_document
 from gaelp_ray.sweep.format.parameters import leaves
 from gaelp_ray.sweep.format.space import levels
-from gaelp_ray.sweep.format.spec import TWO_STOPPERS, SweepSpec
+from gaelp_ray.sweep.format.spec import NO_SAMPLER, TWO_STOPPERS, SweepSpec
 from gaelp_ray.sweep.format.words import in_words, place
 
 UNUSED_IN_METRIC = ("impute", "impute_while_running")
@@ -73,6 +73,8 @@ def _together(data: Mapping[str, Any]) -> Iterator[Problem]:
     scheduler = data.get("scheduler")
     if "early_terminate" in data and isinstance(scheduler, dict) and scheduler.get("type", "none") != "none":
         yield Problem(("early_terminate",), TWO_STOPPERS)
+    if data.get("sampler") is not None and data.get("method") in ("random", "grid"):
+        yield Problem(("sampler",), NO_SAMPLER)
 
 
 def _grid_problems(spec: SweepSpec) -> Iterator[Problem]:
@@ -96,8 +98,9 @@ def _drop(data: dict[str, Any], loc: KeyPath) -> None:
     path = _whole(loc)
     holders = [data]
     for key in path[:-1]:
-        if not isinstance(holders[-1].get(str(key)), dict):
-            return
+        if not isinstance(holders[-1].get(str(key)), dict):  # a list
+            path = path[: len(holders)]
+            break
         holders[-1][str(key)] = dict(holders[-1][str(key)])  # the document keeps what it read
         holders.append(holders[-1][str(key)])
     for holder, key in zip(reversed(holders), reversed(path), strict=True):
@@ -113,4 +116,4 @@ def _whole(loc: KeyPath) -> KeyPath:
         while len(loc) > depth + 1 and loc[depth] == "parameters":
             depth += 2
         return loc[:depth]
-    return loc[:3] if loc[0] == "select" else loc[:1]
+    return loc[: {"select": 3, "publish": 4}.get(str(loc[0]), 1)]

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,16 +52,22 @@ def sample(spec: SweepSpec, n: int | None = None, seed: int | None = None) -> li
     return [_nested(values) for values in itertools.islice(drawn, wanted)]
 
 
-def configurations(spec: SweepSpec) -> list[dict[str, Any]]:
+def configurations(spec: SweepSpec, known: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
     """The sampled values of every configuration that a sweep runs, keyed by dotted name, in the order of running.
 
-    No configuration comes twice. Raises SweepFileError for a sweep without an end.
+    No configuration comes twice. `known` are the first ones where they are settled already, each with a value for
+    every parameter: the others are numbered on from them. Raises SweepFileError for a sweep without an end.
     """
     wanted = _wanted(spec)
+    keyed = [{leaf.names: values[leaf.name] for leaf in leaves(spec.parameters)} for values in known]
+    seen = {_key(values) for values in keyed}
     if spec.method == "grid":
-        return [_flat(values) for values in itertools.islice(_grid(spec), wanted)]
-    new = (values for values, _ in itertools.takewhile(lambda drawn: drawn[1], _draws(spec, spec.seed)))
-    return [_flat(values) for values in itertools.islice(new, wanted)]
+        new = (values for values in _grid(spec) if _key(values) not in seen)
+    else:
+        draws = _draws(spec, spec.seed, len(keyed), seen)
+        new = (values for values, _ in itertools.takewhile(lambda drawn: drawn[1], draws))
+    further = itertools.islice(new, max(wanted - len(keyed), 0))
+    return [_flat(values) for values in itertools.chain(keyed, further)]
 
 
 def endless(spec: SweepSpec) -> str:
@@ -101,7 +107,7 @@ def levels(parameter: ParameterSpec) -> list[Any]:
     if parameter.probabilities is not None:
         raise SweepFileError(["a grid takes every value once: leave out probabilities, or use method random"])
     if parameter.kind == "categorical":
-        return list({_written(value): value for value in parameter.values or ()}.values())
+        return list({as_written(value): value for value in parameter.values or ()}.values())
     if parameter.kind in ("int_uniform", "q_uniform"):
         return _steps(parameter)
     kind = parameter.kind
@@ -121,22 +127,30 @@ def _steps(parameter: ParameterSpec) -> list[Any]:
     return [value for value in np.arange(low, high, parameter.q).tolist() if value < high]
 
 
-def _written(value: Any) -> str:
+def as_written(value: Any) -> str:
     """As W&B tells the values of a grid apart: 3.0 is 3."""
     return canonical(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _draws(spec: SweepSpec, seed: int) -> Iterator[tuple[Values, bool]]:
-    """Configurations without end, and whether each is new among the first run_cap."""
+def _key(values: Values) -> str:
+    """What only equal configurations share."""
+    return canonical(_nested({names: as_written(value) for names, value in values.items()}))
+
+
+def _draws(spec: SweepSpec, seed: int, first: int = 0, known: Collection[str] = ()) -> Iterator[tuple[Values, bool]]:
+    """Configurations without end from number `first` on, and whether each is new among the first run_cap.
+
+    known: keys of those before the first.
+    """
     ordered = sorted(leaves(spec.parameters), key=lambda leaf: leaf.names)
-    size, seen = _size(ordered), set[str]()
+    size, seen = _size(ordered), set(known)
     exhausted = False
-    for number in itertools.count():
+    for number in itertools.count(first):
         within = number < (spec.run_cap or 0)
         redraws = MAX_REDRAWS if within and not exhausted and len(seen) < size else 1
         for attempt in range(redraws):
             values = _drawn(ordered, seed, number, attempt)
-            if not within or (text := canonical(_nested(values))) not in seen:
+            if not within or (text := _key(values)) not in seen:
                 break
         else:
             exhausted = True
@@ -153,7 +167,7 @@ def _size(ordered: Sequence[Leaf]) -> float:
     for leaf in ordered:
         prior = leaf.parameter.prior
         if prior.values:
-            sizes.append(len({canonical(value) for value in prior.values}))
+            sizes.append(len({as_written(value) for value in prior.values}))
         elif prior.kind == "int_uniform":
             sizes.append(int(prior.high) - int(prior.low) + 1)
         else:

@@ -23,7 +23,9 @@ from gaelp_ray.sweep.format.blocks import (
     TrackingSpec,
 )
 from gaelp_ray.sweep.format.parameters import Block, ParameterSpec
+from gaelp_ray.sweep.format.publish import PublishSpec
 
+NO_SAMPLER = "a sampler is of method bayes: remove it, or write `method: bayes`"
 TWO_STOPPERS = "early_terminate and scheduler both stop trials: keep one of them"
 
 
@@ -35,6 +37,7 @@ class SweepSpec(Block):
     entity: str | None = None
     description: str = ""
     method: Literal["random", "grid", "bayes"]
+    sampler: Literal["tpe", "gp"] | None = Field(None, description="of method bayes: tpe if left out; gp needs torch")
     metric: MetricSpec = MetricSpec(name="delivered_roas", goal="maximize")
     parameters: dict[str, ParameterSpec] = Field(min_length=1, description="what the trials differ in")
     run_cap: int | None = Field(None, ge=1, le=1_000_000, description="number of configurations")
@@ -47,13 +50,20 @@ class SweepSpec(Block):
     max_concurrent: int | None = Field(None, ge=1, description="trials at a time; as many as fit if left out")
     stop: Stop = Stop()
     select: SelectSpec = SelectSpec()
-    storage: str = Field("./results", min_length=1, description="folder that holds the sweeps")
+    storage: str = Field("./results", min_length=1, description="folder that holds the sweeps, or s3://bucket/prefix")
     tracking: TrackingSpec = TrackingSpec()
+    publish: PublishSpec = PublishSpec()
 
     @model_validator(mode="after")
     def _one_stopper(self) -> SweepSpec:
         if self.early_terminate and self.scheduler.type != "none":
             raise ValueError(TWO_STOPPERS)
+        return self
+
+    @model_validator(mode="after")
+    def _sampler_of_bayes(self) -> SweepSpec:
+        if self.sampler and self.method != "bayes":
+            raise ValueError(NO_SAMPLER)
         return self
 
     def sample(self, n: int | None = None, seed: int | None = None) -> list[dict[str, Any]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from gaelp_ray.agents import agent_types
 from gaelp_ray.agents.registry import missing_extra
 from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
-from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
+from gaelp_ray.errors import ConfigError, MarketError, StorageError, did_you_mean
 from gaelp_ray.market import load_market
 from gaelp_ray.records import METRIC_NAMES, SAFETY
 from gaelp_ray.sweep.format.distributions import Distribution
@@ -21,7 +22,8 @@ from gaelp_ray.sweep.format.document import KeyPath, Problem
 from gaelp_ray.sweep.format.parameters import Leaf, ParameterSpec, leaves
 from gaelp_ray.sweep.format.space import endless
 from gaelp_ray.sweep.format.spec import SweepSpec
-from gaelp_ray.sweep.planning.constraints import constraint_problems
+from gaelp_ray.sweep.planning.constraints import OF_GATE, constraint_problems
+from gaelp_ray.sweep.remote.address import Address, is_remote
 
 LOWER_IS_BETTER = frozenset({"cpa", "cpc", *SAFETY}) | frozenset(
     {"bids_above_cap", "shares_above_cap", "short_of_delivery", "hours_off_pace"}
@@ -38,6 +40,8 @@ def binding_problems(spec: SweepSpec) -> Iterator[Problem]:
         wanted = "letters, digits, dot, dash and underscore"
         yield Problem(("name",), f"{spec.name!r} names a folder: use {wanted}, or give another name with --name")
     yield from _metric_problems(spec)
+    if spec.sampler == "gp" and not find_spec("torch"):
+        yield Problem(("sampler",), "gp needs torch: pip install torch, or write `sampler: tpe`")
     yield from _trial_problems(spec)
     names: dict[str, KeyPath] = {}
     for leaf in leaves(spec.parameters):
@@ -47,8 +51,13 @@ def binding_problems(spec: SweepSpec) -> Iterator[Problem]:
         names[leaf.name] = leaf.path
         yield from _parameter_problems(leaf)
     yield from constraint_problems(spec.select.constraints, spec.select.min_delivery)
-    if "://" in spec.storage:
-        yield Problem(("storage",), f"{spec.storage!r}: only local folders for now, such as ./results")
+    if spec.publish.gate:
+        yield from constraint_problems(spec.publish.gate.constraints, spec.select.min_delivery, OF_GATE)
+    if is_remote(spec.storage):
+        try:
+            Address.parse(spec.storage)
+        except StorageError as error:
+            yield Problem(("storage",), str(error))
 
 
 def end_problems(spec: SweepSpec) -> Iterator[Problem]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from gaelp_ray.errors import did_you_mean
 from gaelp_ray.records import METRIC_NAMES
-from gaelp_ray.sweep.format.document import Problem
+from gaelp_ray.sweep.format.document import KeyPath, Problem
 
 SIDES = ("min", "max")
-HERE = ("select", "constraints")
+HERE, OF_GATE = ("select", "constraints"), ("publish", "gate", "constraints")
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,14 @@ def in_words(constraints: Iterable[Constraint]) -> str:
     return ", ".join(f"{constraint.key} {constraint.bound}" for constraint in constraints)
 
 
-def constraint_problems(written: Mapping[str, float], min_delivery: float) -> Iterator[Problem]:
-    """What is wrong with the constraints of a sweep file: names, and bounds that no arm could keep together."""
+def constraint_problems(written: Mapping[str, float], min_delivery: float, here: KeyPath = HERE) -> Iterator[Problem]:
+    """What is wrong with the constraints of a sweep file: names, and bounds that no arm could keep together.
+
+    `here` is the path of the block that they stand in.
+    """
     for key, bound in written.items():
         if problem := _name_problem(key) or _order_problem(key, bound, written, min_delivery):
-            yield Problem((*HERE, key), problem)
+            yield Problem((*here, key), problem)
 
 
 def _name_problem(key: str) -> str:

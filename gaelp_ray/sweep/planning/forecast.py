@@ -1,19 +1,21 @@
 """Everything that can be known of a sweep before it runs: what is drawn, kept, needed, and how long it takes.
 
-Starts nothing, needs no Ray, and leaves nothing behind. Start at forecast(); Forecast.require_possible() says what
-would keep the sweep from running here.
+Starts nothing, unless a cluster is asked, and leaves nothing behind. Start at forecast();
+Forecast.require_possible() says what would keep the sweep from running here, or on that cluster.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gaelp_ray.errors import InputError, ResourceError, StorageError
-from gaelp_ray.sweep.format.spec import SweepSpec
+from gaelp_ray.sweep.format.blocks import Population
 from gaelp_ray.sweep.planning import machine
-from gaelp_ray.sweep.planning.kept import Kept, copied_from, further_seeds, kept
-from gaelp_ray.sweep.planning.machine import Disk, Placement, Storage
+from gaelp_ray.sweep.planning.cluster import cluster_at
+from gaelp_ray.sweep.planning.kept import Kept, further_seeds, kept
+from gaelp_ray.sweep.planning.machine import Disk, Storage
+from gaelp_ray.sweep.planning.placement import Placement, placement
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.planning.ranges import PRIOR_DRAWS, ParameterRange, parameter_ranges
 from gaelp_ray.sweep.planning.smoke import Duration, duration, measure
@@ -61,8 +63,10 @@ class Forecast:
         A disk that is too small by an estimate, or a sweep of the same name, is none of them.
         """
         found: list[InputError] = []
-        if self.resources.problem:
-            found.append(ResourceError(f"{self.resources.problem}: ask for less, or no trial would ever start"))
+        try:
+            self.resources.require_possible()
+        except ResourceError as error:
+            found.append(error)
         if self.storage.problem:
             remedy = "Change `storage`, or give another with --storage"
             path, reason = self.storage.path, self.storage.problem
@@ -75,34 +79,54 @@ class Forecast:
             raise InputError("\n".join(map(str, found)))
 
 
-def forecast(plan: SweepPlan, measured: bool = False) -> Forecast:
-    """What a planned sweep will take here; with `measured`, some of its training is flown for the time it takes."""
+def forecast(plan: SweepPlan, measured: bool = False, address: str | None = None) -> Forecast:
+    """What a planned sweep will take; with `measured`, some of its training is flown here for the time it takes.
+
+    With `address`, trials are placed on the Ray cluster there. Raises InputError where there is none.
+    """
     spec = plan.spec
-    arms = plan.trials
-    counts = _counts(spec, len(arms))
-    lengths = [arm.config.iterations for arm in arms]
-    leaves = kept(spec, lengths, [arm.config.batch_size for arm in arms])
-    place = machine.placement(spec.resources, spec.max_concurrent, len(arms), machine.machine())
+    there = machine.machine() if address is None else cluster_at(address)
+    counts, leaves = _counts(plan), _kept(plan)
+    place = placement(spec.resources, spec.max_concurrent, len(plan.trials), there)
     tracking = _tracking(spec.tracking.mode)
-    tracked = tracking.mode != "disabled"
-    copied = copied_from(spec, lengths)
-    amount = machine.Amount(len(arms), counts.trainings, leaves.most, copied, place.at_once, tracked)
     return Forecast(
         counts=counts,
         drawn=f"{PRIOR_DRAWS} draws from the prior" if spec.method == "bayes" else f"{counts.configurations:,} drawn",
         parameters=parameter_ranges(plan),
         kept=leaves,
         resources=place,
-        disk=machine.disk(plan, amount),
-        storage=machine.storage(plan),
+        disk=disk_of(plan, place.at_once, tracking.mode != "disabled"),
+        storage=machine.storage(plan, len(place.nodes)),
         tracking=tracking,
-        time=duration(plan, measure(plan), leaves, place) if measured else None,
+        time=_duration(plan, leaves, place) if measured else None,
     )
 
 
-def _counts(spec: SweepSpec, arms: int) -> Counts:
-    seeds, control = spec.seeds, spec.select.include_default
-    return Counts(arms - control, control, (seeds.min, seeds.max), arms * seeds.min + further_seeds(spec, arms))
+def disk_of(plan: SweepPlan, at_once: int, tracked: bool) -> Disk:
+    """Bytes that a sweep writes at most, with so many trials at a time, and with W&B or without."""
+    checkpoints = 2 if isinstance(plan.spec.scheduler, Population) else 1
+    counts = _counts(plan)
+    amount = machine.Amount(len(plan.trials), counts.trainings, _kept(plan).most, checkpoints, at_once, tracked)
+    return machine.disk(plan, amount)
+
+
+def _kept(plan: SweepPlan) -> Kept:
+    arms = plan.trials
+    return kept(plan.spec, [arm.config.iterations for arm in arms], [arm.config.batch_size for arm in arms])
+
+
+def _duration(plan: SweepPlan, leaves: Kept, place: Placement) -> Duration:
+    time = duration(plan, measure(plan), leaves, place)
+    if place.address is None:
+        return time
+    spread = f"{place.at_once:,} trials at a time on the cluster, whose nodes are taken to be as fast"
+    return replace(time, based_on=f"{time.based_on}; {spread}")
+
+
+def _counts(plan: SweepPlan) -> Counts:
+    spec, arms, control = plan.spec, len(plan.trials), plan.spec.select.include_default
+    seeds = (spec.seeds.min, spec.seeds.max)
+    return Counts(arms - control, control, seeds, arms * spec.seeds.min + further_seeds(spec, arms))
 
 
 def _tracking(wanted: str) -> Tracking:

@@ -57,15 +57,6 @@ def kept(spec: SweepSpec, lengths: Sequence[int], batch_sizes: Sequence[int]) ->
     return _within(found, spec, batch_sizes)
 
 
-def copied_from(spec: SweepSpec, lengths: Sequence[int]) -> int:
-    """Checkpoints of a population that others may go on from, all of which stay; 0 without a population."""
-    rule = spec.scheduler
-    if not isinstance(rule, Population):
-        return 0
-    exchanges = max(lengths) // rule.perturbation_interval
-    return math.ceil(rule.quantile_fraction * len(lengths)) * exchanges * spec.seeds.min
-
-
 def further_seeds(spec: SweepSpec, trials: int) -> int:
     """Trainings beyond everyone's first seeds: the better half of each round gets another seed, the control arm too."""
     control = int(spec.select.include_default)

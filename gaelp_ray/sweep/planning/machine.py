@@ -1,4 +1,4 @@
-"""What this machine has for a sweep: room for its trials, its files, and a storage folder that can be written.
+"""What this machine has for a sweep: for its trials, for its files, and a storage folder that can be written.
 
 Nothing is started, and nothing is left behind.
 """
@@ -18,20 +18,16 @@ import psutil
 from gaelp_ray.agents import agent_reads
 from gaelp_ray.checkpoint import Model, save_model
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.sweep.format.blocks import Resources
+from gaelp_ray.errors import StorageError
 from gaelp_ray.sweep.planning.plan import SweepPlan
-from gaelp_ray.sweep.store import SPEC
+from gaelp_ray.sweep.remote.address import Address, is_remote
+from gaelp_ray.sweep.remote.sweep import RemoteSweep, require_writable
+from gaelp_ray.sweep.store.folder import SPEC
 from gaelp_ray.worlds import untrained, world_of
 
-GPUS = Path("/proc/driver/nvidia/gpus")
-"""One entry for each of NVIDIA's cards, whose driver puts it there."""
-
-OBJECT_STORE_BYTES = 256 * 2**20
-"""Of the memory, what a sweep's Ray takes for itself: session.OBJECT_STORE_BYTES, which brings Ray."""
-
-TRIAL_BYTES, WANDB_BYTES, WANDB_ITERATION_BYTES = 145_000, 30_000, 2_700
-"""Measured in sweeps of 4 to 13 trials of 1 to 200 iterations: Tune's records of a trial (142 to 151 kB), W&B's of a
-run without iterations, and of each iteration (2.6 kB)."""
+TRIAL_BYTES, ITERATION_BYTES, WANDB_BYTES, WANDB_ITERATION_BYTES = 65_000, 2_300, 10_000, 2_600
+"""Measured in sweeps of 5 PPO trials of 16 and 64 iterations: of a trial, Tune's notes while it runs (59 kB) and our
+journal; our record of an iteration (2.1 to 2.3 kB); W&B's of a run without iterations (9 kB), and of each (2.5 kB)."""
 
 AGENTS_MEASURED = 16
 """Different agents whose checkpoints are written to see their size; the largest stands for all."""
@@ -47,33 +43,20 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """A trial's resources on this machine."""
-
-    cpu: float
-    gpu: float
-    memory: int | None
-    machine: Machine
-    at_once: int  # trials that run at a time
-    limit: str  # what keeps it from being more: `resources.cpu`, `max_concurrent`, `trials`, ...
-    problem: str  # why no trial can ever be placed; empty where one can
-
-
-@dataclass(frozen=True)
 class Amount:
     """How much a sweep writes about."""
 
     trials: int  # Tune's: configurations, each with all of its seeds
     trainings: int
     iterations: int  # of all trainings
-    copied_from: int  # checkpoints of a population beyond the last of each training
+    kept: int  # checkpoints of a training: two in a population, whose trials go on from each other's
     at_once: int
     tracked: bool  # whether W&B writes
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes of a sweep's folder at its end, in parts."""
+    """Bytes of a sweep's folder at the end of its search, in parts."""
 
     checkpoint: int  # of one trial, the largest of the planned agents
     checkpoints: int
@@ -92,48 +75,15 @@ class Storage:
     folder: str  # of this sweep
     exists: bool  # a sweep of this name: it needs --overwrite or another --name
     problem: str
+    warning: str = ""  # what nobody can know from here
 
 
 def machine() -> Machine:
-    """What this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    free = psutil.virtual_memory().available - OBJECT_STORE_BYTES
-    return Machine(cpus, _gpus(), max(free, 0))
+    """What a sweep's own Ray session has here."""
+    from gaelp_ray.sweep import session  # imports Ray
 
-
-def _gpus() -> int:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles")])
-    return len(list(GPUS.iterdir())) if GPUS.is_dir() else 0
-
-
-def placement(wanted: Resources, max_concurrent: int | None, trials: int, here: Machine) -> Placement:
-    """How many trials run at a time, and why not more."""
-    room = {"resources.cpu": _fits(here.cpus, wanted.cpu)}
-    if wanted.gpu:
-        room["resources.gpu"] = _fits(here.gpus, wanted.gpu)
-    if wanted.memory:
-        room["resources.memory"] = _fits(here.memory, wanted.memory)
-    problem = "; ".join(_unplaceable(key, wanted, here) for key, number in room.items() if number < 1)
-    if max_concurrent:
-        room["max_concurrent"] = max_concurrent
-    room["trials"] = trials
-    limit = min(room, key=lambda key: room[key])
-    return Placement(wanted.cpu, wanted.gpu, wanted.memory, here, room[limit], limit, problem)
-
-
-def _fits(there: float, each: float) -> int:
-    return int(there / each + 1e-9)  # 7 / 0.07 is 99.99999999999999
-
-
-def _unplaceable(key: str, wanted: Resources, here: Machine) -> str:
-    name = key.removeprefix("resources.")
-    if name == "memory":
-        return f"{key}: each trial asks for {in_bytes(wanted.memory or 0)}, and {in_bytes(here.memory)} are free here"
-    there = here.cpus if name == "cpu" else here.gpus
-    return f"{key}: each trial asks for {getattr(wanted, name):g} {name.upper()}s, and this machine has {there}"
+    free = psutil.virtual_memory().available - session.OBJECT_STORE_BYTES
+    return Machine(session.cpus_here(), session.gpus_here(), max(free, 0))
 
 
 def in_bytes(size: float) -> str:
@@ -146,16 +96,20 @@ def in_bytes(size: float) -> str:
 
 
 def disk(plan: SweepPlan, amount: Amount) -> Disk:
-    """Checkpoints (the last of each training, another while it is written, a population's, the winner's), records."""
+    """Checkpoints (of each training, another while it is written, the winner's) and records, before losers' go.
+
+    A checkpoint holds the agent as it is and as it was at its best.
+    """
     size = max(checkpoint_bytes(config) for config in _agents([trial.config for trial in plan.trials]))
     # The winner is copied to best/, and by W&B to its own folder.
-    checkpoints = size * (amount.trainings + amount.copied_from + amount.at_once + (2 if amount.tracked else 1))
+    models = 2 * (amount.trainings * amount.kept + amount.at_once) + (2 if amount.tracked else 1)
+    checkpoints = size * models
     runs = amount.trainings * WANDB_BYTES + amount.iterations * WANDB_ITERATION_BYTES if amount.tracked else 0
-    records = amount.trials * TRIAL_BYTES + runs
+    records = amount.trials * TRIAL_BYTES + amount.iterations * ITERATION_BYTES + runs
     needed, free = checkpoints + records, shutil.disk_usage(existing(storage_of(plan))).free
     assumed = (
-        f"the last checkpoint of each training, {in_bytes(size)} before it is trained; "
-        f"{in_bytes(TRIAL_BYTES)} of Tune's records for each configuration"
+        f"the last and the best agent of each training, {in_bytes(size)} before it is trained; "
+        f"{in_bytes(TRIAL_BYTES)} of records for each configuration and {in_bytes(ITERATION_BYTES)} for each iteration"
     )
     if amount.tracked:
         assumed += (
@@ -181,7 +135,9 @@ def checkpoint_bytes(config: GAELPExperimentConfig) -> int:
 
 
 def storage_of(plan: SweepPlan) -> Path:
-    """The storage folder of a sweep, which may not exist yet."""
+    """The storage folder of a sweep, which may not exist yet; for one in S3 that of its working copy."""
+    if is_remote(plan.spec.storage):
+        return Address.parse(plan.spec.storage).working_copy
     return Path(plan.spec.storage).expanduser().resolve()
 
 
@@ -190,11 +146,18 @@ def existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.is_dir())
 
 
-def storage(plan: SweepPlan) -> Storage:
-    """Whether the folder can be written: a folder is made in it, or in the closest one that exists, and removed."""
+def storage(plan: SweepPlan, nodes: int = 1) -> Storage:
+    """Whether the folder can be written: a folder is made in it, or in the closest one that exists, and removed.
+
+    `nodes`: of the cluster that the sweep is for; whether all of them see this machine's folder, nobody asks.
+    """
+    if is_remote(plan.spec.storage):
+        return _in_bucket(Address.parse(plan.spec.storage), plan.spec.name)
     path = storage_of(plan)
     folder = path / plan.spec.name
     facts: dict[str, Any] = {"path": str(path), "folder": str(folder), "exists": (folder / SPEC).is_file()}
+    if nodes > 1:
+        facts["warning"] = f"all {nodes} nodes must see this folder as {path}, such as by NFS"
     blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
     if blocked:
         return Storage(**facts, problem=f"{blocked} is no folder")
@@ -203,3 +166,14 @@ def storage(plan: SweepPlan) -> Storage:
     except OSError as error:
         return Storage(**facts, problem=os.strerror(error.errno or 0))
     return Storage(**facts, problem="")
+
+
+def _in_bucket(address: Address, name: str) -> Storage:
+    """Whether the bucket can be written: a small object is, and is removed."""
+    sweep, found, problem = RemoteSweep(address.child(name)), False, ""
+    try:
+        require_writable(address)
+        found = sweep.exists()
+    except StorageError as error:
+        problem = str(error).removeprefix(f"{address}: ")
+    return Storage(str(address), str(sweep.address), found, problem)

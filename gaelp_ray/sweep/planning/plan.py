@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 
 from gaelp_ray.config import GAELPExperimentConfig, nest
+from gaelp_ray.market import Market
 from gaelp_ray.market.landscape import HOURS
+from gaelp_ray.market.market import is_market_file
 from gaelp_ray.sweep.format.document import read_document
 from gaelp_ray.sweep.format.interpolation import escaped
 from gaelp_ray.sweep.format.load import parse, unused_keys
 from gaelp_ray.sweep.format.overrides import overridden
+from gaelp_ray.sweep.format.parameters import leaves
 from gaelp_ray.sweep.format.space import canonical, configurations
 from gaelp_ray.sweep.format.spec import SweepSpec
 from gaelp_ray.sweep.planning.binding import EITHER_WAY, LOWER_IS_BETTER, binding_problems, end_problems
+from gaelp_ray.sweep.planning.markets import market_problems, other_markets
 from gaelp_ray.sweep.planning.own_env import env_problems
 from gaelp_ray.worlds import World, world_of
 
@@ -48,8 +52,13 @@ class TrialPlan:
 
     @cached_property
     def config_id(self) -> str:
-        """Eight letters that only runs of the same configuration share, whatever their seeds are."""
+        """Eight letters that only runs of the same configuration share, whatever their seeds are.
+
+        Of a market file the name counts, not the folder: a sweep may be moved.
+        """
         config = {name: value for name, value in self.config.to_dict().items() if name != "seed"}
+        if is_market_file(config["market"]):
+            config["market"] = Path(config["market"]).name
         return hashlib.sha256(canonical(config).encode()).hexdigest()[:8]
 
     @property
@@ -62,11 +71,15 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A validated sweep: its file as an object, its trials in order, and what the file says in vain."""
+    """A validated sweep: its file as an object, its trials in order, and what the file says in vain.
+
+    `other_markets` are those of `select.markets` as they were when it was planned, by the names that they have there.
+    """
 
     spec: SweepSpec
     trials: tuple[TrialPlan, ...]
     unused: tuple[str, ...] = ()
+    other_markets: Mapping[str, Market] = field(default_factory=dict)
 
     @cached_property
     def market(self) -> World:
@@ -89,13 +102,21 @@ class SweepPlan:
         return self.spec.metric.goal or "minimize"
 
 
-def plan_sweep(path: Path, overrides: Mapping[str, Any] | None = None, settings: Sequence[str] = ()) -> SweepPlan:
+def plan_sweep(
+    path: Path,
+    overrides: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+    known: Sequence[Mapping[str, Any]] = (),
+    copies: Mapping[str, Path] | None = None,
+) -> SweepPlan:
     """Read and check a sweep file.
 
     Args:
         path: the sweep file.
         overrides: keys of its top level to replace (name, storage).
         settings: `key=value` each, as of `--set`; see overridden().
+        known: plans of trials that the sweep has begun already, as a journal holds them: they stay as they are.
+        copies: read in place of the market files of `select.markets`, by how they are written there.
 
     Raises SweepFileError with every problem found, each with its line, column and remedy.
     """
@@ -104,10 +125,12 @@ def plan_sweep(path: Path, overrides: Mapping[str, Any] | None = None, settings:
         document = replace(document, data={**document.data, **overrides})
     spec, problems = parse(document)
     if spec:
-        problems += list(binding_problems(spec)) + list(end_problems(spec) if not problems else ())
+        problems += [*binding_problems(spec), *market_problems(spec, copies or {})]
+        problems += end_problems(spec) if not problems else ()
     if problems or spec is None:
         raise document.complain(problems)
-    plan = SweepPlan(spec, tuple(_trials(spec)), tuple(unused_keys(document)))
+    markets = other_markets(spec, copies or {})
+    plan = SweepPlan(spec, tuple(_trials(spec, known)), tuple(unused_keys(document)), markets)
     if problems := list(env_problems(spec, plan.market, (trial.config for trial in plan.trials))):
         raise document.complain(problems)
     return plan
@@ -116,7 +139,7 @@ def plan_sweep(path: Path, overrides: Mapping[str, Any] | None = None, settings:
 def base_config(spec: SweepSpec) -> GAELPExperimentConfig:
     """The configuration of the control arm: the fixed fields, and defaults."""
     base = GAELPExperimentConfig(**nest({"seed": spec.seed, **spec.trial}))
-    if base.market.endswith((".yaml", ".yml")):  # workers have another working directory
+    if is_market_file(base.market):  # workers have another working directory
         base = base.replace({"market": str(Path(base.market).resolve())})
     return base
 
@@ -128,13 +151,36 @@ def seed_of(root: int, number: int) -> int:
     return int(np.random.SeedSequence([root, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _trials(spec: SweepSpec) -> Iterator[TrialPlan]:
+def _trials(spec: SweepSpec, known: Sequence[Mapping[str, Any]]) -> Iterator[TrialPlan]:
     # Every configuration trains on the same flights and starts: differences between trials are their parameters'.
     base = base_config(spec)
     seeds = tuple(seed_of(base.seed, number) for number in range(spec.seeds.min))
-    if spec.select.include_default:
+    begun = [_begun(trial, base) for trial in known if trial["first"] == trial["name"]]
+    yield from begun
+    if spec.select.include_default and not any(trial.is_default for trial in begun):
         yield TrialPlan(f"{spec.name}-default", {}, base, seeds, is_default=True)
-    sampled = configurations(spec)
-    digits = max(2, len(str(len(sampled) - 1)))
-    for number, params in enumerate(sampled):
+    former = [trial for trial in begun if not trial.is_default]
+    sampled = configurations(spec, [] if spec.method == "bayes" else [_settled(spec, trial) for trial in former])
+    digits = len(former[0].name) - len(f"{spec.name}-") if former else max(2, len(str(len(sampled) - 1)))
+    for number, params in list(enumerate(sampled))[len(former) :]:
         yield TrialPlan(f"{spec.name}-{number:0{digits}d}", params, base.replace(params), seeds)
+
+
+def _begun(trial: Mapping[str, Any], base: GAELPExperimentConfig) -> TrialPlan:
+    """A trial from its plan in a journal; its market lies where the sweep's lies now."""
+    config = GAELPExperimentConfig(**trial["config"] | {"market": base.market})
+    return TrialPlan(trial["name"], trial["params"], config, tuple(trial["seeds"]), trial["is_default"])
+
+
+def _settled(spec: SweepSpec, trial: TrialPlan) -> dict[str, Any]:
+    """A value for every parameter; one that the sweep did not have yet was what all trials had."""
+    fields = flat(trial.config.to_dict())
+    return {leaf.name: trial.params.get(leaf.name, fields.get(leaf.name)) for leaf in leaves(spec.parameters)}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration's values by their dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 
 from gaelp_ray.market import Market
 from gaelp_ray.sweep.planning.kept import Kept
-from gaelp_ray.sweep.planning.machine import Placement
+from gaelp_ray.sweep.planning.placement import Placement
 from gaelp_ray.sweep.planning.plan import SweepPlan, TrialPlan
 from gaelp_ray.training import EVALUATION_BATCH, Stream, fly_batch, train
 from gaelp_ray.worlds import training_flights, untrained, world_of
@@ -135,10 +135,18 @@ def _seconds(trial: TrialPlan, smoke: Sequence[Smoke], end: int) -> float:
 
 
 def _final(plan: SweepPlan, smoke: Sequence[Smoke], cpus: int) -> tuple[float, float]:
-    """The best, the control arm and the reference line on fresh flights, batches in parallel."""
+    """A race of the best and the control arm, and a confirmation beside both lines, batches in parallel.
+
+    At best the race is over after a round; at worst every trial has twice as many models as seeds to choose among, and
+    two arms play off.
+    """
     select = plan.spec.select
-    arms = min(select.top_k, len(plan.trials)) + select.include_default + isinstance(plan.market, Market)
-    flown = [s.evaluation for s in smoke]
-    work = arms * select.episodes / EVALUATION_BATCH / cpus
-    low, high = work * min(flown), work * max(flown) * plan.spec.seeds.max
-    return FINAL_SECONDS[0] + low, FINAL_SECONDS[1] + BESIDE_OTHERS * high
+    arms = min(select.top_k, len(plan.trials)) + select.include_default
+    confirmed = (1 + select.include_default + isinstance(plan.market, Market)) * select.episodes
+    confirmed *= 1 + len(select.markets)  # whoever is confirmed flies as much in each of the other markets
+    budget = arms * select.episodes if select.budget is None else select.budget
+    least = confirmed + min(budget, arms * EVALUATION_BATCH)
+    played_off = 2 * select.include_default * select.episodes
+    most = confirmed + budget + played_off + 2 * plan.spec.seeds.max * arms * EVALUATION_BATCH
+    flown = [s.evaluation / EVALUATION_BATCH / cpus for s in smoke]
+    return FINAL_SECONDS[0] + least * min(flown), FINAL_SECONDS[1] + BESIDE_OTHERS * most * max(flown)

@@ -6,11 +6,12 @@ configuration's seeds, and by how much it broke the bounds that a winner must ke
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from ray.tune.search.optuna import OptunaSearch
 
 from gaelp_ray.agents import agent_reads
@@ -28,10 +29,20 @@ SWITCHES = ("agent_type", "ppo.reference", "sb3.reference", "dual.traffic")
 """Decided first: what else is read depends on them."""
 
 
+def sampler(name: str | None, seed: int) -> BaseSampler:
+    """TPE, or the Gaussian process `gp`, which leaves to TPE the parameters that not all configurations have."""
+    tpe = TPESampler(seed=seed)
+    if name != "gp":
+        return tpe
+    return GPSampler(seed=seed, independent_sampler=tpe, warn_independent_sampling=False)
+
+
 class BayesSearch:
     """Proposes the sampled values of configurations, keyed by dotted name."""
 
-    def __init__(self, leaves: Sequence[Leaf], base: GAELPExperimentConfig, maximize: bool, seed: int) -> None:
+    def __init__(
+        self, leaves: Sequence[Leaf], base: GAELPExperimentConfig, maximize: bool, sampler: BaseSampler
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         order = {name: place for place, name in enumerate(SWITCHES)}
         self._leaves = sorted(leaves, key=lambda leaf: order.get(leaf.name, len(order)))
@@ -41,14 +52,14 @@ class BayesSearch:
         self._values: dict[str, dict[str, Any]] = {}
         self._current = ""
         mode = "max" if maximize else "min"
-        self._search = OptunaSearch(space=self._space, metric="value", mode=mode, sampler=TPESampler(seed=seed))
+        self._search = OptunaSearch(space=self._space, metric="value", mode=mode, sampler=sampler)
 
     def propose(self, name: str) -> dict[str, Any]:
         """Values for the configuration `name`, which no other configuration has as long as there are such."""
         seen = {canonical(values) for values in self._values.values()}
         for attempt in range(REPEATS):
             self._current = name if attempt == 0 else f"{name} again {attempt}"
-            self._search.suggest(self._current)
+            self._suggest()
             values = self._values.pop(self._current)
             if canonical(values) not in seen or attempt == REPEATS - 1:
                 break
@@ -56,6 +67,11 @@ class BayesSearch:
         self._asked[name] = self._asked[self._current]
         self._values[name], self._ids[name] = values, self._current
         return values
+
+    def _suggest(self) -> None:
+        with warnings.catch_warnings():  # of a space that takes over a second: there the Gaussian process is fitted
+            warnings.filterwarnings("ignore", "Define-by-run function", UserWarning)
+            self._search.suggest(self._current)
 
     def tell(self, name: str, value: float, broken: Mapping[str, float]) -> None:
         """What a configuration has earned; `broken` says by how much each bound was, 0 or less where it was kept."""

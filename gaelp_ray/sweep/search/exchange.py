@@ -17,9 +17,9 @@ from ray.tune.schedulers import PopulationBasedTraining
 
 from gaelp_ray.sweep.format.blocks import Population
 from gaelp_ray.sweep.format.distributions import Distribution
-from gaelp_ray.sweep.lineage import Exploit
 from gaelp_ray.sweep.search.population import Mutations, changes, offspring, value_of
 from gaelp_ray.sweep.search.spared import ITERATION, SCORE
+from gaelp_ray.sweep.store.journal import Exploit
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController

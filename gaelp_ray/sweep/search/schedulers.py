@@ -62,12 +62,7 @@ def tune_scheduler(spec: SweepSpec, iterations: int) -> SweepScheduler:
         why = "compares trials that start together, and a race of seeds starts some later"
         raise SweepFileError([f"scheduler: {spec.scheduler.type} {why}: write `seeds: {spec.seeds.min}`"])
     make, size = _MAKERS[spec.scheduler.type]
-    return SweepScheduler(make(spec, mode, iterations), iterations, Worst(mode, size))
-
-
-def checkpoints_kept(spec: SweepSpec) -> int | None:
-    """Tune's `num_to_keep`: the last one, or all of a population, whose trials go on from each other's."""
-    return None if isinstance(spec.scheduler, Population) else 1
+    return SweepScheduler(make(spec, mode, iterations), iterations, Worst(mode, size), needs_all_trials_at_once(spec))
 
 
 def needs_all_trials_at_once(spec: SweepSpec) -> bool:
@@ -84,7 +79,11 @@ def tune_environment(spec: SweepSpec, trials: int) -> dict[str, str]:
     From a searcher, Tune takes one trial at a time, when there is room for it: a bracket or a population would be
     judged before it is complete, and workers would wait for their next trial. Only bayes needs it that way.
     """
-    return {} if spec.method == "bayes" else {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)}
+    always = {
+        "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # between Tune's own notes, which nobody reads
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends the sweep so that it can go on
+    }
+    return always if spec.method == "bayes" else always | {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)}
 
 
 def _asha(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from gaelp_ray.sweep.lineage import Exploit
+from gaelp_ray.sweep.session import DriverOnly
+from gaelp_ray.sweep.store.journal import Exploit
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
+
+    from gaelp_ray.sweep.search.attempts import Attempts
 
 SCORE = "score"
 
@@ -41,18 +44,28 @@ class Worst:
         return -self._sign * self._size if self._size is not None else self._seen or 0.0
 
 
-class SweepScheduler(TrialScheduler):
+class SweepScheduler(DriverOnly, TrialScheduler):
     """One of Tune's schedulers, without the control arm.
 
     stopped: iteration at which each trial was stopped before its end, by the trial's name, readable after fit().
+    In a sweep that goes on, reports of earlier sessions come again: the scheduler within hears them, and what it
+    decided about them then stands, unless it decides by trials in step and so decides the same.
     """
 
     _metric = SCORE
 
-    def __init__(self, inner: TrialScheduler, iterations: int, worst: Worst) -> None:
+    def __init__(self, inner: TrialScheduler, iterations: int, worst: Worst, in_step: bool = False) -> None:
+        """in_step: whether the scheduler compares trials only at equal iterations, so that timing changes nothing."""
         super().__init__()
-        self._inner, self._iterations, self._worst = inner, iterations, worst
+        self._inner, self._iterations, self._worst, self._in_step = inner, iterations, worst, in_step
+        self._attempts: Attempts | None = None
+        self._stopped_before: Mapping[str, int] = {}
+        self._heard: dict[str, int] = {}  # iteration of each trial's last report
         self.stopped: dict[str, int] = {}
+
+    def go_on(self, attempts: Attempts, stopped_before: Mapping[str, int]) -> None:
+        """Before the search: who counts failures, and iterations at which earlier sessions have stopped trials."""
+        self._attempts, self._stopped_before = attempts, stopped_before
 
     @property
     def lineage(self) -> tuple[Exploit, ...]:
@@ -69,20 +82,30 @@ class SweepScheduler(TrialScheduler):
         return True
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """A new trial, or one that starts again after a failure."""
-        if not is_control(trial):
+        """A new trial, or one that starts again after a failure, unless it has failed too often."""
+        if self._attempts and self._attempts.given_up(trial.config["trial"]["name"]):
+            tune_controller.stop_trial(trial)
+        elif not is_control(trial):
             self._inner.on_trial_add(_Judged(tune_controller, self), trial)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
-        """A running trial has failed."""
+        """A running trial has failed; Tune starts it again, see on_trial_add()."""
+        if self._attempts:
+            self._attempts.broke_off(trial)
         if not is_control(trial):
             self._inner.on_trial_error(_Judged(tune_controller, self), trial)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """What becomes of a trial after one of its reports."""
-        if is_control(trial):
+        name, iteration = trial.config["trial"]["name"], result.get(ITERATION, 0)
+        repeated = iteration <= self._heard.get(name, 0)  # by a worker that took over from one that died
+        self._heard[name] = max(iteration, self._heard.get(name, 0))
+        if is_control(trial) or (repeated and not self._in_step):
             return str(TrialScheduler.CONTINUE)
         decision = self._inner.on_trial_result(_Judged(tune_controller, self), trial, self._scored(result))
+        if result.get("replayed") and not self._in_step:
+            last = self._stopped_before.get(name, math.inf)
+            decision = TrialScheduler.STOP if iteration >= last else TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             self.note_stop(trial, result)
         return str(decision)

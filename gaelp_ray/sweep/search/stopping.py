@@ -11,18 +11,19 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray import cloudpickle
 from ray.tune import Callback, Stopper
 
 from gaelp_ray.sweep.format.blocks import MetricSpec, Plateau, Stop
 from gaelp_ray.sweep.format.spec import SweepSpec
-from gaelp_ray.tracking.runs import describe
+from gaelp_ray.sweep.search.attempts import Attempts
+from gaelp_ray.sweep.session import DriverOnly
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
+
+INTERRUPTED = "interrupted"
 
 GRACE_SECONDS = 300.0
 """How long running trials may take for the batch that they are at, and its checkpoint, when the sweep ends."""
@@ -60,7 +61,7 @@ class StepCount:
         before, steps = self._last.get(trial, (0, 0))
         flown: float = env_steps - steps
         # A trial that went on from another one's checkpoint has that one's count.
-        if iteration != before + 1 or flown < 0:
+        if trial in self._last and (iteration != before + 1 or flown < 0):
             flown = env_steps / iteration
         self.total += flown
         self._last[trial] = iteration, env_steps
@@ -83,37 +84,58 @@ class Streak:
         self.length, self.error = 0, ""
 
 
-class SweepEnd(Stopper, Callback):
+class SweepEnd(DriverOnly, Stopper, Callback):
     """The rules of one sweep, for Tune: give the same object as `stop` and among the `callbacks`.
 
     reason: one sentence on why the sweep ended early, or empty. ended: why each trial was ended before its own end,
     by its name. Running trials end with their batch and a checkpoint; those that waited never start.
     """
 
-    def __init__(self, stop: Stop, metric: MetricSpec, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stop, self._clock = stop, clock
+    def __init__(
+        self,
+        stop: Stop,
+        metric: MetricSpec,
+        attempts: Attempts | None = None,
+        spent: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """attempts: knows which trials have failed. spent: seconds of the sweep before this process."""
+        self._stop, self._attempts, self._spent, self._clock = stop, attempts, spent, clock
         self._sign = 1.0 if metric.goal == "maximize" else -1.0
         targets = {"stop.target": stop.target, "metric.target": metric.target}
         self._targets = {rule: target for rule, target in targets.items() if target is not None}
         self._plateaus = Plateaus(stop.plateau, self._sign) if stop.plateau else None
         self._steps, self._streak = StepCount(), Streak()
         self._started: float | None = None
-        self._spent = 0.0  # seconds, before the process was started again
         self._deadline = math.inf
         self._trials: Sequence[Trial] = ()
         self._awaited: list[Trial] = []
+        self._heard: dict[str, int] = {}  # iteration of each trial's last report
         self.reason = ""
+        self.interrupted = False
         self.ended: dict[str, str] = {}
 
     @classmethod
-    def of(cls, spec: SweepSpec) -> SweepEnd:
+    def of(cls, spec: SweepSpec, attempts: Attempts | None = None, spent: float = 0.0) -> SweepEnd:
         """The rules of a sweep file."""
-        return cls(spec.stop, spec.metric)
+        return cls(spec.stop, spec.metric, attempts, spent)
+
+    def flown_before(self, env_steps: int) -> None:
+        """Steps of trials that have ended in an earlier session, and do not report again."""
+        self._steps.total += env_steps
+
+    def interrupt(self, why: str = INTERRUPTED) -> None:
+        """The sweep must end now, and may go on later: a person wants it, or nothing can be written any more."""
+        self.interrupted = self.interrupted or not self.reason
+        self._end(why)
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Whether a trial ends after this report."""
         trial = result["config"]["trial"]
         name, control = trial["name"], trial["is_default"]
+        if result["training_iteration"] <= self._heard.get(name, 0):
+            return name in self.ended  # told again by a worker that took over from one that died
+        self._heard[name] = result["training_iteration"]
         self._count(name, control, result)
         if result.get("done"):
             return False
@@ -139,7 +161,7 @@ class SweepEnd(Stopper, Callback):
             return f"stop.iterations: it has flown {_counted(stop.iterations, 'batch', 'batches')}"
         if control:
             return ""
-        if stop.trial_time is not None and result["time_total_s"] >= stop.trial_time:
+        if stop.trial_time is not None and result["seconds"] >= stop.trial_time:
             return f"stop.trial_time: {stop.trial_time:g} s are over"
         if stop.plateau and self._plateaus and self._plateaus.reached(name, result["score"]):
             return f"stop.plateau: no better score for {_counted(stop.plateau.patience, 'iteration', 'iterations')}"
@@ -170,46 +192,19 @@ class SweepEnd(Stopper, Callback):
         self._trials = trials
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has ended well, whoever ended it."""
-        self._streak.completed()
-
-    def on_trial_error(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has died, and is not tried again."""
-        self._streak.failed(died_of(_error(trial)))
+        """A trial has ended, whoever ended it, or has died and is not tried again."""
+        failure = self._attempts.given_up(_name(trial)) if self._attempts else None
+        if failure is None:
+            self._streak.completed()
+            return
+        self._streak.failed(failure.error)
         if self._stop.failures is not None and self._streak.length >= self._stop.failures:
             who = _counted(self._streak.length, "trial", "trials in a row")
             self._end(f"stop.failures: {who} died of {self._streak.error}")
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles it into the state of the experiment; its trials are no part of that, and a clock is not kept."""
-        spent = self._spent if self._started is None else self._clock() - self._started
-        return vars(self) | {"_trials": (), "_awaited": [], "_started": None, "_clock": time.monotonic, "_spent": spent}
-
-
-def died_of(error: BaseException | None) -> str:
-    """A trial's own exception in one line, `ValueError: text`, without Ray's wrapping."""
-    if error is None:
-        return "an unknown error"
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        return describe(cause)
-    # A worker that died when it was started, or an error read from a file: the exception is the traceback's last line.
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", lines[-1].strip()) if lines else describe(error)
-
 
 def _counted(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
-
-
-def _error(trial: Trial) -> BaseException | None:
-    """From the driver's own folder: Trial.get_error() reads the storage, where it is copied later."""
-    if trial.pickled_error_file and Path(trial.pickled_error_file).is_file():
-        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-        return error if isinstance(error, BaseException) else None
-    if trial.error_file and Path(trial.error_file).is_file():
-        return RuntimeError(Path(trial.error_file).read_text(encoding="utf-8"))
-    return None
 
 
 def _name(trial: Trial) -> str:

@@ -1,4 +1,4 @@
-"""Which trial runs next. Tune asks Proposals; a strategy answers: the planned list, a race of seeds, or Bayes.
+"""Which trial runs next. Tune asks (proposals.py), a strategy answers: the planned list, a race of seeds, or Bayes.
 
 random and grid hand out what was planned, in that order, whatever ends when. Racing waits until all seeds of one round
 are in before it decides who gets another; bayes alone depends on when trials end.
@@ -6,14 +6,11 @@ are in before it decides who gets another; bayes alone depends on when trials en
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
-
-from ray.tune.search import Searcher
 
 from gaelp_ray.sweep.format.parameters import leaves
 from gaelp_ray.sweep.planning.constraints import Constraint
@@ -66,14 +63,14 @@ class BayesTrials:
     """The control arm as planned; every other trial's values are proposed when its turn comes."""
 
     def __init__(self, plan: SweepPlan, constraints: Sequence[Constraint]) -> None:
-        from gaelp_ray.sweep.search.bayes import BayesSearch  # optuna takes a while
+        from gaelp_ray.sweep.search.bayes import BayesSearch, sampler  # optuna takes a while
 
         spec = plan.spec
         self._base = base_config(spec)
         self._waiting = deque(plan.trials)
         self._constraints, self._min_delivery = constraints, spec.select.min_delivery
         found = list(leaves(spec.parameters))
-        self._search = BayesSearch(found, self._base, plan.goal == "maximize", spec.seed)
+        self._search = BayesSearch(found, self._base, plan.goal == "maximize", sampler(spec.sampler, spec.seed))
 
     @property
     def finished(self) -> bool:
@@ -168,37 +165,6 @@ def score_of(result: Mapping[str, Any] | None) -> float | None:
     """The pooled validation score of a trial that was trained to its end; None for any other."""
     value = (result or {}).get("final_score")
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-class Proposals(Searcher):
-    """Tune's view of a strategy."""
-
-    def __init__(self, strategy: Strategy) -> None:
-        super().__init__(metric="score", mode="max")
-        self._strategy = strategy
-        self.planned: dict[str, TrialPlan] = {}
-        """Every trial that was handed out, by Tune's id."""
-
-    def set_search_properties(self, *given: Any, **spec: Any) -> bool:
-        """Tune's own search space holds only what all trials share."""
-        return True
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial as Tune's config, None to wait, or FINISHED."""
-        trial = self._strategy.propose()
-        if trial is None:
-            return str(Searcher.FINISHED) if self._strategy.finished else None
-        self.planned[trial_id] = trial
-        return {"trial": as_tune_config(trial)}
-
-    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Tune's word for a trial that ended, however it did."""
-        self._strategy.hear(self.planned[trial_id], None if error else result)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Which trials were handed out."""
-        with open(checkpoint_path, "w", encoding="utf-8") as file:
-            json.dump({trial_id: trial.name for trial_id, trial in self.planned.items()}, file)
 
 
 def as_tune_config(trial: TrialPlan) -> dict[str, Any]:

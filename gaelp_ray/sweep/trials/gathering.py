@@ -1,4 +1,7 @@
-"""What Tune's trials have come to: one TrialResult per configuration, its seeds pooled, whichever trial flew them."""
+"""What trials have come to: one TrialResult per configuration, its seeds pooled, whichever trial flew them.
+
+Read from the journal and the trials' own records alone. Start at gathered().
+"""
 
 from __future__ import annotations
 
@@ -11,80 +14,67 @@ from typing import Any
 from gaelp_ray.records import EpisodeMetrics
 from gaelp_ray.results import SeedResult, TrialResult, TrialStatus
 from gaelp_ray.sweep.planning.plan import SweepPlan, TrialPlan
-from gaelp_ray.sweep.search.stopping import died_of
-from gaelp_ray.sweep.trials.trial import seed_folder
+from gaelp_ray.sweep.store.journal import End, History
+from gaelp_ray.sweep.store.trial_files import TrialFiles
+from gaelp_ray.sweep.trials.lockstep import seed_folder
 
 
 @dataclass(frozen=True)
-class Ended:
-    """One of Tune's trials after the search, as far as it is ours."""
+class Flown:
+    """One of Tune's trials, as it is recorded."""
 
-    trial: Mapping[str, Any]  # as search.as_tune_config() made it; in a population, as it ended
-    metrics: Mapping[str, Any]  # its last report
-    checkpoint: Path | None
-    error: BaseException | None
+    plan: Mapping[str, Any]  # as search.as_tune_config() made it; in a population, as it ended
+    report: Mapping[str, Any]  # its last one
+    checkpoint: Path | None  # the last one
+    end: End
 
     @classmethod
-    def of(cls, result: Any, handed_out: Mapping[str, Mapping[str, Any]]) -> Ended:
-        """From Tune's Result; `handed_out` are the trials as they were given to Tune, by name.
-
-        The name of its folder is what to go by: the config and the metrics of a trial that ended before its first
-        report may be those of the trial that had its worker before.
-        """
-        name = Path(result.path).name
-        trial = (result.config or {}).get("trial", {})
-        own = trial.get("name") == name
-        metrics = (result.metrics or {}) if own else {}
-        checkpoint = Path(result.checkpoint.path) if own and result.checkpoint else None
-        return cls(trial if own else handed_out[name], metrics, checkpoint, result.error)
+    def of(cls, plan: Mapping[str, Any], folder: Path, end: End | None) -> Flown:
+        """From the trial's folder; without an end it was interrupted."""
+        files = TrialFiles(folder, plan["name"])
+        record, known = files.read(), files.checkpoints()
+        checkpoint = files.checkpoint(known[-1]) if known else None
+        return cls(record.plan or plan, record.last, checkpoint, end or End(str(TrialStatus.INTERRUPTED)))
 
     @property
     def seeds(self) -> list[SeedResult]:
         """The seeds that were trained to their end."""
-        folders = [
-            seed_folder(self.checkpoint, n) if self.checkpoint else None for n in range(len(self.trial["seeds"]))
-        ]
+        found = self.report.get("seeds") or ()
+        folders = [str(seed_folder(self.checkpoint, n)) if self.checkpoint else None for n in range(len(found))]
         return [
-            SeedResult(seed["seed"], seed["validation"], str(folder) if folder else None)
-            for seed, folder in zip(self.metrics.get("seeds") or (), folders, strict=False)
+            SeedResult(seed["seed"], seed["validation"], folder) for seed, folder in zip(found, folders, strict=True)
         ]
 
 
-def gathered(plan: SweepPlan, ended: Sequence[Ended], stopped: Mapping[str, str]) -> list[TrialResult]:
-    """One result per planned trial, in the order of the plan.
-
-    Args:
-        plan: the sweep.
-        ended: every trial that Tune has started. A race gives one configuration several.
-        stopped: why a trial was ended early, by its name.
-    """
+def gathered(plan: SweepPlan, history: History, folder: Path) -> list[TrialResult]:
+    """One result per planned trial, in the order of the plan. A race gives one configuration several trials."""
+    flown = [Flown.of(proposed, folder, history.ends.get(name)) for name, proposed in history.plans.items()]
     # The first trial's name is the shortest, and the further ones are numbered by their seeds.
-    ordered = sorted(ended, key=lambda found: (len(found.trial["name"]), found.trial["name"]))
-    by_first: dict[str, list[Ended]] = {}
-    for found in ordered:
-        by_first.setdefault(found.trial["first"], []).append(found)
-    return [_result(plan, trial, by_first.get(trial.name, []), stopped) for trial in plan.trials]
+    flown.sort(key=lambda found: (len(found.plan["name"]), found.plan["name"]))
+    by_first: dict[str, list[Flown]] = {}
+    for found in flown:
+        by_first.setdefault(found.plan["first"], []).append(found)
+    return [_result(plan, trial, by_first.get(trial.name, [])) for trial in plan.trials]
 
 
-def _result(plan: SweepPlan, planned: TrialPlan, found: Sequence[Ended], stopped: Mapping[str, str]) -> TrialResult:
+def _result(plan: SweepPlan, planned: TrialPlan, flown: Sequence[Flown]) -> TrialResult:
     """A further seed that failed does not undo those before it."""
-    seeds = [seed for ended in found for seed in ended.seeds]
-    status, reason = _status(found[0] if found else None, planned.name, stopped)
-    last = found[0] if found else None
+    seeds = [seed for found in flown for seed in found.seeds]
+    first = flown[0] if flown else None
     return TrialResult(
         trial=planned.name,
-        status=status,
-        params=last.trial["params"] if last else planned.params,
-        config=last.trial["config"] if last else planned.config.to_dict(),
+        status=TrialStatus(first.end.status) if first else TrialStatus.INTERRUPTED,
+        params=first.plan["params"] if first else planned.params,
+        config=first.plan["config"] if first else planned.config.to_dict(),
         is_default=planned.is_default,
         metrics=pooled(plan, seeds) if seeds else None,
-        iterations=int(last.metrics.get("iterations", 0)) if last else 0,
-        env_steps=sum(int(ended.metrics.get("env_steps", 0)) for ended in found),
-        seconds=sum(float(ended.metrics.get("time_total_s", 0.0)) for ended in found),
-        cpu_seconds=sum(float(ended.metrics.get("cpu_seconds", 0.0)) for ended in found),
-        checkpoint=best_seed(plan, seeds).checkpoint if seeds else _left(last),
-        error=reason,
-        config_id=str(last.trial["config_id"]) if last else planned.config_id,
+        iterations=int(first.report.get("iterations", 0)) if first else 0,
+        env_steps=sum(int(found.report.get("env_steps", 0)) for found in flown),
+        seconds=sum(float(found.report.get("seconds", 0.0)) for found in flown),
+        cpu_seconds=sum(float(found.report.get("cpu_seconds", 0.0)) for found in flown),
+        checkpoint=best_seed(plan, seeds).checkpoint if seeds else _left(first),
+        error=(first.end.reason or None) if first else None,
+        config_id=str(first.plan["config_id"]) if first else planned.config_id,
         seeds=tuple(seeds),
     )
 
@@ -101,16 +91,6 @@ def best_seed(plan: SweepPlan, seeds: Sequence[SeedResult]) -> SeedResult:
     return seeds[max(range(len(seeds)), key=lambda n: scores[n] if math.isfinite(scores[n]) else -math.inf)]
 
 
-def _left(last: Ended | None) -> str | None:
+def _left(first: Flown | None) -> str | None:
     """The whole checkpoint of a trial that did not come to its end."""
-    return str(last.checkpoint) if last and last.checkpoint else None
-
-
-def _status(first: Ended | None, name: str, stopped: Mapping[str, str]) -> tuple[TrialStatus, str | None]:
-    if first is not None and first.error is not None:
-        return TrialStatus.FAILED, died_of(first.error)
-    if first is not None and first.metrics.get("validation"):
-        return TrialStatus.COMPLETED, None
-    if name in stopped:
-        return TrialStatus.STOPPED, stopped[name]
-    return TrialStatus.INTERRUPTED, None
+    return str(first.checkpoint) if first and first.checkpoint else None

@@ -1,73 +1,54 @@
 """The search: a plan in, TrialResults out, through Ray Tune.
 
-What runs next says search.py; Tune places the trials, reuses the workers, and keeps the checkpoints.
+What runs next says search/strategies.py; Tune places the trials and reuses the workers. What was done in an earlier
+session is read from the journal and the trials' own records; Tune starts anew each time. Start at search().
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.utils import flatten_dict
 
-from gaelp_ray.results import TrialResult
-from gaelp_ray.sweep.lineage import Exploit
+from gaelp_ray.errors import StorageError
+from gaelp_ray.results import TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import SweepListener
 from gaelp_ray.sweep.planning.constraints import constraints_of
-from gaelp_ray.sweep.planning.plan import SweepPlan
-from gaelp_ray.sweep.search.schedulers import (
-    checkpoints_kept,
-    needs_all_trials_at_once,
-    tune_environment,
-    tune_scheduler,
-)
+from gaelp_ray.sweep.planning.errand import Errand
+from gaelp_ray.sweep.planning.plan import SweepPlan, TrialPlan
+from gaelp_ray.sweep.remote.address import Address
+from gaelp_ray.sweep.remote.bucket import Bucket
+from gaelp_ray.sweep.remote.sweep import catch_up
+from gaelp_ray.sweep.search.proposals import Proposals, replayed
+from gaelp_ray.sweep.search.schedulers import needs_all_trials_at_once, tune_environment, tune_scheduler
 from gaelp_ray.sweep.search.spared import SweepScheduler
 from gaelp_ray.sweep.search.stopping import SweepEnd
-from gaelp_ray.sweep.search.strategies import Proposals, as_tune_config, strategy_for
+from gaelp_ray.sweep.search.strategies import strategy_for
 from gaelp_ray.sweep.session import environment_set, session_cpus
-from gaelp_ray.sweep.trials.gathering import Ended, gathered
+from gaelp_ray.sweep.store.folder import PROVENANCE
+from gaelp_ray.sweep.store.journal import History, Journal, read_history
+from gaelp_ray.sweep.store.trial_files import TrialFiles
+from gaelp_ray.sweep.trials.afield import bring, clear
+from gaelp_ray.sweep.trials.gathering import gathered
+from gaelp_ray.sweep.trials.ledger import Ledger
+from gaelp_ray.sweep.trials.mended import tune_mended
+from gaelp_ray.sweep.trials.newcomers import Elsewhere, Newcomers
+from gaelp_ray.sweep.trials.settings import SharedSettings, has_scheduler
 from gaelp_ray.sweep.trials.trial import GAELPTrial
+from gaelp_ray.sweep.trials.watch import Watch
 
-EXPERIMENT = "trials"
-
-
-@dataclass(frozen=True)
-class SharedSettings:
-    """What every trial of a sweep knows about it, as plain values for the workers."""
-
-    sweep_id: str  # makes the ids of W&B runs unique when a sweep is run again
-    seed: int
-    market: Mapping[str, Any]  # that trials are validated in
-    metric: str
-    min_delivery: float
-    max_iterations: int | None  # that a trial may run, whatever its configuration says
-    mode: str
-    project: str
-    entity: str | None
-    group: str
-    tags: tuple[str, ...]
-
-    @classmethod
-    def of(cls, plan: SweepPlan, sweep_id: str, mode: str) -> SharedSettings:
-        """The settings of a planned sweep."""
-        spec = plan.spec
-        return cls(
-            sweep_id=sweep_id,
-            seed=spec.seed,
-            market=plan.market.model_dump(mode="json"),
-            metric=spec.metric.name,
-            min_delivery=spec.select.min_delivery,
-            max_iterations=spec.stop.iterations,
-            mode=mode,
-            project=spec.project,
-            entity=spec.entity,
-            group=spec.tracking.group or spec.name,
-            tags=spec.tracking.tags,
-        )
+EXPERIMENT = ".tune"
 
 
 @dataclass(frozen=True)
@@ -76,8 +57,7 @@ class Searched:
 
     trials: list[TrialResult]  # one per configuration, in the order of the plan, failed ones included
     reason: str  # why it ended before all trials had, if it did
-    ended: Mapping[str, str]  # trials that a rule under `stop` ended, and which
-    lineage: tuple[Exploit, ...]  # of a population
+    interrupted: bool  # by a person, and can go on
 
 
 def scheduler_of(plan: SweepPlan) -> SweepScheduler:
@@ -88,15 +68,85 @@ def scheduler_of(plan: SweepPlan) -> SweepScheduler:
 
 
 def search(
-    plan: SweepPlan, settings: SharedSettings, folder: Path, scheduler: SweepScheduler, listener: SweepListener
+    plan: SweepPlan, settings: SharedSettings, journal: Journal, scheduler: SweepScheduler, listener: SweepListener
 ) -> Searched:
-    """Run every trial of the plan."""
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    """Run every trial of the plan that the journal does not know as ended."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by us, without a traceback
+    folder, started = Path(settings.folder), time.time()
+    history = read_history(folder)
+    journal.session()
+    ledger = Ledger(plan.spec, journal, history, scheduler, listener)
+    scheduler.go_on(ledger.attempts, _stopped_before(history, folder))
+    strategy = strategy_for(plan, constraints_of(plan.spec.select.constraints))
+    known = replayed(strategy, history, lambda name: flatten_dict(dict(TrialFiles(folder, name).read().last)))
+    again = _again(known, history, has_scheduler(plan.spec))
+    for name in history.ends.keys() - {trial.name for trial in again}:
+        ledger.end.flown_before(int(TrialFiles(folder, name).read().last.get("env_steps", 0)))
+    for name in history.unfinished:
+        TrialFiles(folder, name).go_on()
+    proposals = Proposals(strategy, ledger, again, history.first_ends)
+    callbacks: list[tune.Callback] = [ledger.end, Watch(ledger, plan.spec.stop.trial_time)]
+    if settings.cluster:
+        settings = replace(settings, ended=tuple(history.ends) if settings.remote else ())
+        callbacks.append(Newcomers(_errand(plan, settings), listener.note))
+    tuner = _tuner(plan, settings, (proposals, scheduler, callbacks, ledger.end))
+    shutil.rmtree(folder / EXPERIMENT, ignore_errors=True)
+    with environment_set(tune_environment(plan.spec, len(plan.trials))), _interruptible(ledger.end), tune_mended():
+        tuner.fit()
+    ledger.close()
+    _catch_up(settings, started)
+    shutil.rmtree(folder / EXPERIMENT, ignore_errors=True)
+    return Searched(gathered(plan, read_history(folder), folder), ledger.end.reason, ledger.end.interrupted)
+
+
+def _catch_up(settings: SharedSettings, started: float) -> None:
+    """Bring trials here that were flown on other machines; what was flown on this one is here already."""
+    if settings.remote and settings.cluster:
+        bring(settings)
+        clear(settings, started)
+    elif settings.remote:
+        with suppress(StorageError):  # away: a trial that is missing then has no result
+            catch_up(Bucket(Address.parse(settings.remote)), Path(settings.folder))
+
+
+def _errand(plan: SweepPlan, settings: SharedSettings) -> Errand:
+    return Errand.of(
+        settings.remote or settings.folder, bool(settings.remote), (PROVENANCE, settings.sweep_id), plan.market
+    )
+
+
+def searched_before(plan: SweepPlan, folder: Path) -> Searched | None:
+    """What the search has come to in an earlier session; None where there is something left to do."""
+    history = read_history(folder)
+    if history.searched is None:
+        return None
+    return Searched(gathered(plan, history, folder), history.searched, False)
+
+
+def _stopped_before(history: History, folder: Path) -> dict[str, int]:
+    stopped = (name for name, end in history.ends.items() if end.status == str(TrialStatus.STOPPED))
+    return {name: len(TrialFiles(folder, name).read().rows) for name in stopped}
+
+
+def _again(known: Mapping[str, TrialPlan], history: History, scheduled: bool) -> list[TrialPlan]:
+    """Trials to be handed out again: those that go on; and for a scheduler those whose reports it must hear again."""
+    told = (str(TrialStatus.COMPLETED), str(TrialStatus.STOPPED))
+    return [
+        trial
+        for name, trial in known.items()
+        if name not in history.ends or (scheduled and history.ends[name].status in told)
+    ]
+
+
+def _tuner(
+    plan: SweepPlan,
+    settings: SharedSettings,
+    parts: tuple[Proposals, SweepScheduler, Sequence[tune.Callback], SweepEnd],
+) -> tune.Tuner:
     spec = plan.spec
-    proposals = Proposals(strategy_for(plan, constraints_of(spec.select.constraints)))
-    end = SweepEnd.of(spec)
-    tuner = tune.Tuner(
-        tune.with_resources(GAELPTrial, _resources(plan)),
+    proposals, scheduler, callbacks, end = parts
+    return tune.Tuner(
+        tune.with_resources(GAELPTrial, Elsewhere([_resources(plan)])),
         param_space={"sweep": vars(settings)},
         tune_config=tune.TuneConfig(
             num_samples=-1,  # until the strategy has finished
@@ -109,20 +159,34 @@ def search(
         ),
         run_config=tune.RunConfig(
             name=EXPERIMENT,
-            storage_path=str(folder),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=checkpoints_kept(spec), checkpoint_at_end=True),
-            callbacks=[_Relay(listener), end],
+            storage_path=settings.folder,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+            failure_config=tune.FailureConfig(max_failures=-1),  # search/attempts.py says when it is enough
+            callbacks=list(callbacks),
             stop=end,
             verbose=0,
         ),
     )
-    with environment_set(tune_environment(spec, len(plan.trials))):
-        results = tuner.fit()
-    handed_out = {trial.name: as_tune_config(trial) for trial in proposals.planned.values()}
-    found = [Ended.of(result, handed_out) for result in results]
-    by_scheduler = {name: f"by the scheduler at iteration {number}" for name, number in scheduler.stopped.items()}
-    trials = gathered(plan, found, by_scheduler | end.ended)
-    return Searched(trials, end.reason, end.ended, scheduler.lineage)
+
+
+@contextmanager
+def _interruptible(end: SweepEnd) -> Iterator[None]:
+    """Ctrl-C ends the search after the batches that are being flown; a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if end.interrupted:
+            raise KeyboardInterrupt
+        end.interrupt()
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _resources(plan: SweepPlan) -> dict[str, float]:
@@ -130,38 +194,9 @@ def _resources(plan: SweepPlan) -> dict[str, float]:
     cpu = wanted.cpu
     if most and needs_all_trials_at_once(plan.spec):
         cpu = max(cpu, session_cpus() / most)
-    request = {"cpu": cpu, "gpu": wanted.gpu}
+    request = {"CPU": cpu, "GPU": wanted.gpu}
     return request | ({"memory": float(wanted.memory)} if wanted.memory else {})
 
 
 def _trial_name(trial: Trial) -> str:
     return str(trial.config["trial"]["name"])
-
-
-class _Relay(tune.Callback):
-    """Hands Tune's events to a listener. Tune pickles its callbacks; the listener stays in the driver."""
-
-    def __init__(self, listener: SweepListener | None) -> None:
-        self._listener = listener
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_Relay, (None,))
-
-    def _tell(self, trial: Trial, state: str, result: Mapping[str, Any]) -> None:
-        if self._listener:
-            about = {"agent_type": trial.config["trial"]["config"]["agent_type"]}
-            self._listener.trial_changed(_trial_name(trial), state, {**result, **about})
-
-    def on_trial_start(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
-        self._tell(trial, "running", {})
-
-    def on_trial_result(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
-    ) -> None:
-        self._tell(trial, "running", result)
-
-    def on_trial_complete(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
-        self._tell(trial, "completed" if trial.last_result.get("validation") else "stopped", trial.last_result)
-
-    def on_trial_error(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
-        self._tell(trial, "failed", trial.last_result)

@@ -1,22 +1,10 @@
 """The blocks beside the parameters: W&B's hyperband and metric; schedulers, seeds and stop of ours."""
 
 import pytest
-from pydantic import ValidationError
+from small_sweep import complaint, made
 
 from gaelp_ray.sweep.format.blocks import EarlyTerminate, Seeds, is_launchers, parse_seconds
 from gaelp_ray.sweep.format.spec import SweepSpec
-
-PLAIN = {"name": "s", "method": "random", "parameters": {"x": {"values": [1, 2]}}}
-
-
-def made(**keys) -> SweepSpec:
-    return SweepSpec.model_validate(PLAIN | keys)
-
-
-def complaint(**keys) -> str:
-    with pytest.raises(ValidationError) as refused:
-        made(**keys)
-    return refused.value.errors()[0]["msg"]
 
 
 @pytest.mark.parametrize(
@@ -140,3 +128,13 @@ def test_stop_has_every_criterion():
     assert spec.stop.plateau is not None
     assert (spec.stop.trial_time, spec.stop.plateau.min_delta, spec.stop.target) == (600, 0.0, 2)
     assert SweepSpec.model_validate(spec.model_dump(mode="json", exclude_none=True)) == spec
+
+
+def test_a_race_has_a_budget_for_a_round_of_every_arm():
+    assert made().select.budget is None
+    assert made(select={"budget": 96}).select.budget == 96
+    assert complaint(select={"budget": 95}).endswith(
+        "budget 95 is too small for 6 arms: write 96 or more, or a lower top_k"
+    )
+    assert made(select={"budget": 32, "top_k": 2, "include_default": False}).select.budget == 32
+    assert "32 or more" in complaint(select={"budget": 31, "top_k": 2, "include_default": False})

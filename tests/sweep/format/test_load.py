@@ -37,6 +37,33 @@ def test_what_remains_of_select_has_its_constraints_without_the_wrong_ones(write
     assert (spec.select.episodes, spec.select.top_k, spec.select.constraints) == (64, 5, {"min_ctr": 0.1})
 
 
+def test_what_remains_of_a_wrong_list_is_the_rest_of_its_block(write):
+    path = write(BASE + "select: {markets: [airfrance-search, 3, 4], episodes: 64, constraints: {min_ctr: 0.1}}\n")
+    spec, problems = parse(read_document(path))
+    assert [problem.path for problem in problems] == [("select", "markets", 1), ("select", "markets", 2)]
+    assert spec is not None
+    assert (spec.select.episodes, spec.select.markets, spec.select.constraints) == (64, (), {"min_ctr": 0.1})
+
+
+def test_problems_of_a_gate_have_their_place_and_leave_the_rest(write, refusal):
+    text = "publish:\n  registry: a b\n  gate: {constraints: {min_roas: many, max_cpa: 30}, regresion: true}\n"
+    assert [problem.partition(": ")[0] for problem in refusal(write(BASE + text))] == ["6:3", "7:24", "7:54"]
+    spec, problems = parse(read_document(write(BASE + text)))
+    assert len(problems) == 3 and any("Did you mean 'regression'?" in problem.message for problem in problems)
+    assert spec is not None and spec.publish.gate is not None
+    assert (spec.publish.registry, spec.publish.gate.constraints) == (None, {"max_cpa": 30})
+    (empty,) = refusal(write(BASE + "publish: {gate: }\n"))
+    assert empty.startswith("5:11: publish.gate: the gate is empty: write `gate: {}`")
+
+
+@pytest.mark.parametrize("method", ["random", "grid"])
+def test_a_sampler_is_of_bayes(write, refusal, method):
+    text = f"method: {method}\nrun_cap: 2\nsampler: gp\nparameters:\n  batch_size: {{values: [2, 3]}}\n"
+    assert refusal(write(text)) == ["3:1: sampler: a sampler is of method bayes: remove it, or write `method: bayes`"]
+    assert load_sweep(write(text.replace(method, "bayes"))).sampler == "gp"
+    assert load_sweep(write(text.replace("sampler: gp\n", ""))).sampler is None
+
+
 def test_keys_of_wandbs_launcher_are_accepted_and_reported_as_unused(write):
     assert {"program", "command", "controller", "job"} < LAUNCHER_KEYS
     plain = load_sweep(write(BASE))

@@ -13,7 +13,7 @@ from gaelp_ray.sweep.format.parameters import KEYS
 from gaelp_ray.sweep.format.schema import schema_text, sweep_schema
 from gaelp_ray.sweep.format.spec import SweepSpec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = Path(gaelp_ray.__file__).parent / "sweep" / "format" / "sweep.schema.json"
 BASE = {"method": "random", "parameters": {"x": {"values": [1, 2]}}}
 CHECK = jsonschema.Draft202012Validator(sweep_schema())
@@ -49,6 +49,8 @@ def test_shipped_sweeps_name_it_and_follow_it(path):
         {"early_terminate": {"type": "hyperband", "min_iter": 3}, "metric": {"name": "loss", "target": 0.1}},
         {"parameters": {"a": {"parameters": {"b": {"parameters": {"c": {"value": None}}}}}}},
         {"parameters": {"a": {"min": "${LOW}", "max": 3}}},
+        {"publish": {"registry": "bidders", "gate": {"constraints": {"min_roas": 4.5}}}},
+        {"publish": {"gate": {}}},
     ],
 )
 def test_what_loads_follows_the_schema(keys):
@@ -88,6 +90,8 @@ def test_every_distribution_follows_the_schema(kind):
         {"scheduler": {"grace_period": 3}},
         {"early_terminate": {"min_iter": 3}},
         {"select": {"topk": 3}},
+        {"publish": {"gate": None}},
+        {"publish": {"gate": {"min_roas": 3}}},
     ],
 )
 def test_what_does_not_load_breaks_the_schema(keys):

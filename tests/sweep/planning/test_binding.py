@@ -41,6 +41,15 @@ def test_nested_and_dotted_names_address_the_same_field(plan):
     assert set(nested.trials[1].params) == {"ppo.clip_range", "ppo.epochs"}
 
 
+def test_the_gaussian_process_says_what_to_install(plan, refusal, monkeypatch):
+    text = BASE.replace("random", "bayes") + "sampler: "
+    monkeypatch.setattr("gaelp_ray.sweep.planning.binding.find_spec", lambda name: None)
+    assert refusal(text + "gp") == ["5:1: sampler: gp needs torch: pip install torch, or write `sampler: tpe`"]
+    assert plan(text + "tpe").spec.sampler == "tpe"
+    monkeypatch.setattr("gaelp_ray.sweep.planning.binding.find_spec", lambda name: name)
+    assert plan(text + "gp").spec.sampler == "gp"
+
+
 def test_a_nested_parameter_that_no_agent_reads_is_named(plan):
     planned = plan(HEAD + "  ppo: {parameters: {epochs: {values: [1, 2]}}}\ntrial: {agent_type: constant}\n")
     assert [found.parameter for found in inapplicable(planned)] == ["ppo.epochs"]

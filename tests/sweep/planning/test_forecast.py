@@ -2,13 +2,17 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from gaelp_ray.checkpoint import plain
 from gaelp_ray.errors import InputError, ResourceError, StorageError
 from gaelp_ray.sweep.format.blocks import EarlyTerminate
+from gaelp_ray.sweep.planning import forecast as module
+from gaelp_ray.sweep.planning.cluster import Cluster, Node
 from gaelp_ray.sweep.planning.forecast import Forecast, forecast
+from gaelp_ray.sweep.planning.machine import ITERATION_BYTES
 from gaelp_ray.sweep.planning.plan import plan_sweep
 
 BASE = """\
@@ -27,8 +31,8 @@ def forecast_of(tmp_path, monkeypatch):
     path = tmp_path / "trip.yaml"
     path.write_text(BASE, encoding="utf-8")
 
-    def forecast_of(*settings: str, measured: bool = False) -> Forecast:
-        return forecast(plan_sweep(path, settings=settings), measured)
+    def forecast_of(*settings: str, measured: bool = False, address: str | None = None) -> Forecast:
+        return forecast(plan_sweep(path, settings=settings), measured, address)
 
     return forecast_of
 
@@ -43,11 +47,12 @@ def test_configurations_the_control_arm_and_seeds_are_counted(forecast_of):
 
 
 def test_disk_and_placement_are_those_of_the_counts(forecast_of, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    monkeypatch.setattr("gaelp_ray.sweep.session.cpus_here", lambda: 4)
     one, three = forecast_of(), forecast_of("seeds=3")
     assert one.resources.at_once == three.resources.at_once == 4
-    assert three.disk.checkpoints - one.disk.checkpoints == 12 * one.disk.checkpoint
-    assert three.disk.records == one.disk.records  # Tune's trials are configurations, and W&B writes nothing
+    assert three.disk.checkpoints - one.disk.checkpoints == 2 * 12 * one.disk.checkpoint
+    # Trials are configurations, and W&B writes nothing.
+    assert three.disk.records - one.disk.records == (180 - 60) * ITERATION_BYTES
     assert (one.kept.most, three.kept.most) == (60, 180)
 
 
@@ -102,9 +107,53 @@ def test_what_can_never_run_is_refused_with_key_and_remedy(forecast_of, setting,
     assert found.as_dict()  # and all the rest is known
 
 
+@pytest.fixture
+def two_nodes(monkeypatch):
+    nodes = (Node("large", 4, 0, 3 * 10**9), Node("small", 1, 0, 10**9))
+    monkeypatch.setattr(module, "cluster_at", lambda address: Cluster(address, nodes))
+
+
+def test_a_cluster_takes_the_place_of_this_machine(forecast_of, two_nodes, monkeypatch, tmp_path):
+    monkeypatch.setattr("gaelp_ray.sweep.session.cpus_here", lambda: pytest.fail("nobody asked for this machine"))
+    found = forecast_of("resources.cpu=2", "resources.memory=1GB", address="far:6379")
+    place = found.resources
+    assert (place.address, place.at_once, place.problem) == ("far:6379", 2, "")
+    assert [(node.host, node.trials) for node in place.nodes] == [("large", 2), ("small", 0)]
+    assert found.storage.warning == f"all 2 nodes must see this folder as {tmp_path / 'results'}, such as by NFS"
+    found.require_possible()
+
+
+def test_without_a_cluster_none_is_asked(forecast_of, monkeypatch):
+    monkeypatch.setattr(module, "cluster_at", lambda address: pytest.fail(f"asked {address}"))
+    found = forecast_of()
+    assert (found.resources.address, found.resources.nodes, found.storage.warning) == (None, (), "")
+
+
+def test_what_fits_on_no_node_is_refused_in_one_line(forecast_of, two_nodes):
+    with pytest.raises(ResourceError) as refused:
+        forecast_of("resources.cpu=5", address="far:6379").require_possible()
+    assert str(refused.value) == (
+        "resources.cpu: each trial asks for 5 CPU, and the node that comes closest, large, has 4 CPUs, 0 GPUs and 3 GB "
+        "of memory; a trial never spans two nodes: ask for less, or add a larger node, or no trial would ever start"
+    )
+
+
+def test_the_estimate_counts_the_clusters_trials_at_a_time_and_says_so(forecast_of, two_nodes, monkeypatch):
+    smoke = module.measure(plan_sweep(Path("trip.yaml"), settings=["trial.agent_type=constant"]))
+    monkeypatch.setattr(module, "measure", lambda _: smoke)  # the same speed for both
+    monkeypatch.setattr("gaelp_ray.sweep.session.cpus_here", lambda: 1)
+    here = forecast_of("trial.agent_type=constant", measured=True).time
+    there = forecast_of("trial.agent_type=constant", measured=True, address="far:6379").time
+    assert there.search[0] == pytest.approx(here.search[0] / 5)
+    said = "; 5 trials at a time on the cluster, whose nodes are taken to be as fast"
+    assert there.based_on == here.based_on + said
+
+
 def test_everything_that_cannot_be_had_is_said_at_once(forecast_of, monkeypatch):
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setattr("gaelp_ray.tracking.modes._what_online_lacks", lambda _: "no key")
+    def refuse(wanted: str):
+        raise InputError(f"tracking.mode: {wanted} is not possible")
+
+    monkeypatch.setattr("gaelp_ray.tracking.modes.choose_mode", refuse)
     found = forecast_of("resources.cpu=5000", "storage=trip.yaml", "tracking.mode=online")
     assert found.tracking.mode is None
     with pytest.raises(InputError) as refused:

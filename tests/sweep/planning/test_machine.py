@@ -1,4 +1,4 @@
-"""Room on this machine: trials at a time, bytes, and a storage folder that is tried and left as it was."""
+"""What this machine has: cores, bytes, and a storage folder that is tried and left as it was."""
 
 import shutil
 from collections import namedtuple
@@ -9,15 +9,13 @@ import pytest
 
 from gaelp_ray.checkpoint import Model, save_model
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.sweep.format.blocks import Resources
 from gaelp_ray.sweep.planning import machine as here
-from gaelp_ray.sweep.planning.machine import Amount, Machine, checkpoint_bytes, disk, in_bytes, placement, storage
+from gaelp_ray.sweep.planning.machine import Amount, checkpoint_bytes, disk, in_bytes, storage
 from gaelp_ray.sweep.planning.plan import plan_sweep
 from gaelp_ray.sweep.session import OBJECT_STORE_BYTES
 from gaelp_ray.worlds import untrained, world_of
 
 Usage = namedtuple("Usage", "total used free")
-BIG = Machine(cpus=16, gpus=2, memory=8 * 10**9)
 
 
 @pytest.fixture
@@ -33,51 +31,25 @@ def plan(tmp_path, monkeypatch):
     return plan
 
 
-@pytest.mark.parametrize(
-    ("wanted", "max_concurrent", "trials", "at_once", "limit"),
-    [
-        ({}, None, 100, 16, "resources.cpu"),
-        ({"cpu": 3}, None, 100, 5, "resources.cpu"),
-        ({"cpu": 0.1}, None, 1000, 160, "resources.cpu"),
-        ({"gpu": 0.5}, None, 100, 4, "resources.gpu"),
-        ({"memory": "3GB"}, None, 100, 2, "resources.memory"),
-        ({}, 3, 100, 3, "max_concurrent"),
-        ({}, 99, 7, 7, "trials"),
-    ],
-)
-def test_as_many_trials_run_as_the_scarcest_allows(wanted, max_concurrent, trials, at_once, limit):
-    place = placement(Resources(**wanted), max_concurrent, trials, BIG)
-    assert (place.at_once, place.limit, place.problem) == (at_once, limit, "")
-
-
-def test_rounding_costs_no_trial():
-    assert placement(Resources(cpu=0.07), None, 1000, Machine(7, 0, 10**9)).at_once == 100
-
-
-@pytest.mark.parametrize(
-    ("wanted", "problem"),
-    [
-        ({"cpu": 17}, "resources.cpu: each trial asks for 17 CPUs, and this machine has 16"),
-        ({"gpu": 2.5}, "resources.gpu: each trial asks for 2.5 GPUs, and this machine has 2"),
-        ({"memory": "9GB"}, "resources.memory: each trial asks for 9 GB, and 8 GB are free here"),
-    ],
-)
-def test_what_can_never_be_placed_is_named_with_its_key(wanted, problem):
-    place = placement(Resources(**wanted), None, 5, BIG)
-    assert (place.at_once, place.problem) == (0, problem)
-
-
-def test_the_machine_is_what_this_process_may_use(monkeypatch, tmp_path):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+@pytest.mark.parametrize(("affinity", "limit", "cpus"), [({0, 3, 5}, 8, 3), ({0, 3, 5}, 2, 2), ({0}, 0, 1)])
+def test_cores_are_those_that_this_process_may_use(monkeypatch, affinity, limit, cpus):
+    """A container's limit is what Ray says of it."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: affinity, raising=False)
+    monkeypatch.setattr("gaelp_ray.sweep.session.get_num_cpus", lambda override_docker_cpu_warning: limit)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: namedtuple("Memory", "available")(10**9))
+    found = here.machine()
+    assert (found.cpus, found.memory) == (cpus, 10**9 - OBJECT_STORE_BYTES)
+
+
+@pytest.mark.parametrize(("visible", "gpus"), [(None, 3), ("0,2", 2), ("", 0), ("0,1,2,3", 3)])
+def test_cards_are_those_that_ray_finds_and_that_this_process_may_see(monkeypatch, visible, gpus):
+    """Cards cannot exist here: Ray's own count of them is told."""
+    found = "ray._private.accelerators.nvidia_gpu.NvidiaGPUAcceleratorManager.get_current_node_num_accelerators"
+    monkeypatch.setattr(found, lambda: 3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(here, "GPUS", tmp_path)
-    (tmp_path / "0000:01:00.0").mkdir()
-    assert here.machine() == Machine(3, 1, 10**9 - OBJECT_STORE_BYTES)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert here.machine().gpus == 2
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert here.machine().gpus == 0
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert here.machine().gpus == gpus
 
 
 def test_a_checkpoint_is_as_large_as_one_that_is_written(tmp_path):
@@ -89,21 +61,21 @@ def test_a_checkpoint_is_as_large_as_one_that_is_written(tmp_path):
 
 def test_disk_counts_the_largest_checkpoint_of_each_training_and_records(plan):
     planned = plan()
-    whole = disk(planned, Amount(trials=3, trainings=6, iterations=100, copied_from=0, at_once=2, tracked=True))
-    bare = disk(planned, Amount(trials=3, trainings=6, iterations=100, copied_from=0, at_once=2, tracked=False))
+    whole = disk(planned, Amount(trials=3, trainings=6, iterations=100, kept=1, at_once=2, tracked=True))
+    bare = disk(planned, Amount(trials=3, trainings=6, iterations=100, kept=1, at_once=2, tracked=False))
     sizes = [checkpoint_bytes(trial.config) for trial in planned.trials]
     assert whole.checkpoint == max(sizes) > min(sizes)
-    assert whole.checkpoints == (6 + 2 + 2) * max(sizes)
-    shared = disk(planned, Amount(trials=3, trainings=6, iterations=100, copied_from=9, at_once=2, tracked=True))
-    assert shared.checkpoints == (6 + 9 + 2 + 2) * max(sizes)
-    assert bare.checkpoints == (6 + 2 + 1) * max(sizes)
+    assert whole.checkpoints == (2 * (6 + 2) + 2) * max(sizes)
+    shared = disk(planned, Amount(trials=3, trainings=6, iterations=100, kept=2, at_once=2, tracked=True))
+    assert shared.checkpoints == (2 * (2 * 6 + 2) + 2) * max(sizes)
+    assert bare.checkpoints == (2 * (6 + 2) + 1) * max(sizes)
     assert whole.records - bare.records == 6 * here.WANDB_BYTES + 100 * here.WANDB_ITERATION_BYTES
     assert whole.needed == whole.checkpoints + whole.records
     assert "W&B" in whole.assumed and "W&B" not in bare.assumed
 
 
 def test_too_small_a_disk_is_noticed(plan, monkeypatch):
-    amount = Amount(trials=3, trainings=3, iterations=30, copied_from=5, at_once=2, tracked=True)
+    amount = Amount(trials=3, trainings=3, iterations=30, kept=1, at_once=2, tracked=True)
     needed = disk(plan(), amount).needed
     asked = []
     for free in (needed - 1, needed):
@@ -135,6 +107,15 @@ def test_a_storage_folder_that_cannot_be_written_says_why(plan, tmp_path, monkey
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     assert storage(plan()).problem == "Permission denied"
+
+
+def test_several_nodes_must_see_a_local_folder(plan, tmp_path):
+    assert storage(plan()).warning == storage(plan(), nodes=1).warning == ""
+    assert (
+        storage(plan(), nodes=3).warning
+        == f"all 3 nodes must see this folder as {tmp_path / 'results'}, such as by NFS"
+    )
+    assert storage(plan(), nodes=3).problem == ""
 
 
 @pytest.mark.parametrize(

@@ -19,18 +19,21 @@ from gaelp_ray.cli.main import main
 from gaelp_ray.cli.tables import evaluation_table
 from gaelp_ray.config import GAELPExperimentConfig, nest
 from gaelp_ray.errors import SweepFileError
+from gaelp_ray.evidence.intervals import summarise
 from gaelp_ray.records import PER_FLIGHT, FlightTotals
 from gaelp_ray.results import Candidate, TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import Silence
+from gaelp_ray.sweep.outcome.eligibility import Eligibility
+from gaelp_ray.sweep.outcome.final import final_stage
+from gaelp_ray.sweep.outcome.race import Rules, Verdict
 from gaelp_ray.sweep.outcome.reflight import _with_other_budgets
 from gaelp_ray.sweep.outcome.selection import nobody, select
-from gaelp_ray.sweep.pipeline import _final_stage
 from gaelp_ray.sweep.planning.applicability import inapplicable
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import plan_sweep
 from gaelp_ray.sweep.session import ray_session
-from gaelp_ray.sweep.store import SweepFolder
-from gaelp_ray.training import Stream, evaluate, flight_seed, make_untrained, summarise, train
+from gaelp_ray.sweep.store.folder import SweepFolder
+from gaelp_ray.training import Stream, evaluate, flight_seed, make_untrained, train
 from gaelp_ray.worlds import world_of
 
 HEAD = "name: small\nmethod: grid\nmetric: {name: delivered_roas, goal: maximize}\n"
@@ -155,6 +158,9 @@ def test_a_sweep_and_its_model(shop, sweep_file, tmp_path, gaelp_ray):
         env, agent = make_untrained(trial.config)
         assert len(list(train(env, agent, trial.config))) == 2
         flown = evaluate(agent, world_of(trial.config), 300, [0, Stream.SELECTION])
+        assert rows[trial.name]["race_roas"] == pytest.approx(flown.metrics.roas, rel=1e-6)
+        if trial.name == record["winner"]["trial"]:
+            flown = evaluate(agent, world_of(trial.config), 300, [0, Stream.CONFIRMATION, 0])
         assert rows[trial.name]["roas"] == pytest.approx(flown.metrics.roas, rel=1e-6)
         assert rows[trial.name]["delivery"] == pytest.approx(flown.metrics.delivery, rel=1e-6)
     assert len({row["roas"] for row in rows.values()}) == 2
@@ -193,7 +199,7 @@ def test_arms_that_cannot_be_re_flown_have_failed_and_the_others_are_compared(sh
     trials = [untrained_trial(plan.trials[0].config.replace({"seed": n}), tmp_path / str(n)) for n in range(2)]
     trials.append(untrained_trial(plan.trials[0].config.replace({"seed": 2}), tmp_path / "dear", bias=10.0))
     with ray_session({}):
-        selection, after = _final_stage(plan, trials, Silence())
+        selection, after = final_stage(plan, trials, Silence())
     assert selection.winner is not None and [arm.label for arm in selection.ranking] == ["0"]
     assert after[0] == trials[0] and [trial.status for trial in after[1:]] == [TrialStatus.FAILED] * 2
     assert [trial.error for trial in after[1:]] == [
@@ -222,7 +228,7 @@ def test_a_sweep_whose_trials_all_failed_says_why(shop, sweep_file):
     shop()
     plan = plan_sweep(sweep_file(**KEYS))
     trials = [trial_result(t.name, TrialStatus.FAILED, "OwnEnvError: no revenue") for t in plan.trials]
-    selection, same = _final_stage(plan, trials, Silence())
+    selection, same = final_stage(plan, trials, Silence())
     assert (selection.winner, same) == (None, trials)
     assert selection.reason == "no eligible trial: 2 of 2 failed: OwnEnvError: no revenue"
 
@@ -250,19 +256,22 @@ def test_arms_with_other_budgets_are_not_compared():
 
 
 def test_without_a_budget_every_arm_may_win():
-    flown = {roas: summarise(totals([0.0] * 3, roas), 0.95, 0.9) for roas in (2.0, 3.0)}
-    arms = [Candidate(f"roas{roas}", "candidate", evaluation) for roas, evaluation in flown.items()]
-    selection = select(arms, 0.9, 0.95)
+    flown = {f"roas{roas}": totals([0.0] * 3, roas) for roas in (2.0, 3.0)}
+    arms = [Candidate(label, "candidate", summarise(flights, 0.95, 0.9)) for label, flights in flown.items()]
+    free, bound = Eligibility(0.9), Eligibility(0.9, constraints_of({"max_roas": 2.5}))
+    certain = Rules(0.95, 6, free).sequence(2)
+    assert [rule.certainly(flown["roas3.0"], certain) for rule in (free, bound)] == [True, False]
+    selection = select(arms, Verdict("winner", "roas3.0"), free, 0.95)
     assert selection.winner is arms[1] and selection.ineligible == {}
     assert selection.reason == "roas3.0 has the best ROAS among the arms"
-    bounded = select(arms, 0.9, 0.95, constraints_of({"max_roas": 2.5}))
+    bounded = select(arms, Verdict("winner", "roas2.0"), bound, 0.95)
     assert bounded.reason == "roas2.0 has the best ROAS among the arms that keep max_roas 2.5"
 
 
 def test_what_was_not_measured_is_shown_as_a_dash(shop, tmp_path, gaelp_ray, capsys):
     shop()
     config = GAELPExperimentConfig(**nest(KEYS["trial"]))
-    folder = SweepFolder.create(tmp_path / "results", "small", overwrite=False)
+    folder = SweepFolder.new(tmp_path / "results", "small")
     save_model(folder.best, Model(make_untrained(config)[1], config, world_of(config), {}))
     flown = summarise(totals([0.0] * 3), 0.95)
     folder.write_start({"name": "small"}, {})

@@ -12,7 +12,7 @@ from gaelp_ray.market.market import PRESETS
 from gaelp_ray.records import METRIC_NAMES, SAFETY
 from gaelp_ray.sweep.planning.plan import EITHER_WAY, LOWER_IS_BETTER, SweepPlan, plan_sweep
 
-SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[3] / "sweeps").glob("*.yaml"))
 HEAD = "method: random\nrun_cap: 3\n"
 BASE = HEAD + "parameters:\n  learning_rate: {min: 0.001, max: 0.01}\n"
 
@@ -178,8 +178,18 @@ def test_what_all_trials_share_cannot_be_swept(refusal, name):
         ("select:\n  constraints:\n    cpa: 200", "7:5: select.constraints.cpa", "write min_cpa or max_cpa"),
         ("select: {constraints: {min_delivery: 0.5}}", "5:24: select.constraints.min_delivery", "select.min_delivery"),
         ("select: {constraints: {max_roas: 3, min_roas: 4}}", "5:24: select.constraints.max_roas", "below min_roas 4"),
+        (
+            "publish: {gate: {constraints: {max_cpaa: 200}}}",
+            "5:32: publish.gate.constraints.max_cpaa",
+            "Did you mean 'cpa'?",
+        ),
+        ("publish: {gate: {constraints: {roas: 4}}}", "5:32: publish.gate.constraints.roas", "min_roas or max_roas"),
         ("select: {constraints: {max_delivery: 0.5}}", "5:24: select.constraints.max_delivery", "min_delivery 0.9"),
-        ("storage: s3://bucket/x", "5:1: storage", "'s3://bucket/x': only local folders for now, such as ./results"),
+        (
+            "storage: gs://bucket/x",
+            "5:1: storage",
+            "gs:// is no storage that is known here: write s3://bucket/prefix, or a folder",
+        ),
         ("  ppo.clip_range: {min: 0.1, max: 1.0}", "5:30: parameters.ppo.clip_range.max", "1.0 should be less than 1"),
         (
             "  ppo.clip_range: {min: 0.0, max: 0.5}",

@@ -1,17 +1,18 @@
 """A time estimate: real iterations of the agents in question, and sums that can be done by hand."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
 from gaelp_ray.sweep.format.blocks import Resources
 from gaelp_ray.sweep.planning import smoke as module
 from gaelp_ray.sweep.planning.kept import Kept
-from gaelp_ray.sweep.planning.machine import Machine, placement
+from gaelp_ray.sweep.planning.machine import Machine
+from gaelp_ray.sweep.planning.placement import placement
 from gaelp_ray.sweep.planning.plan import plan_sweep
 from gaelp_ray.sweep.planning.smoke import Smoke, duration, measure
 from gaelp_ray.sweep.trials.seed_run import VALIDATION_EPISODES
-from gaelp_ray.training import EVALUATION_BATCH, Stream, evaluate, make_untrained, train
+from gaelp_ray.training import EVALUATION_BATCH
 
 HEAD = "method: grid\nmetric: {name: delivered_roas, goal: maximize}\n"
 
@@ -39,29 +40,54 @@ def test_every_agent_type_is_measured_with_its_smallest_and_largest_batches(plan
     assert found == {("BayesDual", 5), ("constant", 4), ("constant", 8), ("PPO", 4), ("PPO", 8)}
 
 
-def test_the_measured_time_is_that_of_a_real_training(plan):
-    planned = plan("parameters: {learning_rate: {value: 0.001}}\ntrial: {num_episodes: 48, batch_size: 8}\n")
-    (found,) = measure(planned)
-    assert (found.agent, found.batch_size, found.iterations) == ("PPO", 8, 4)
-    assert 0 < found.fastest <= found.slowest
-    config = planned.trials[0].config
-    env, agent = make_untrained(config)
-    before = time.process_time()
-    flown = sum(1 for _ in train(env, agent, config))
-    trained = time.process_time()
-    evaluate(agent, planned.market, EVALUATION_BATCH, [0, Stream.VALIDATION])
-    evaluated = time.process_time()
-    assert 1 / 3 < flown * (found.fastest + found.slowest) / 2 / (trained - before) < 3
-    assert 1 / 3 < found.evaluation / (evaluated - trained) < 3
+@pytest.fixture
+def clock(monkeypatch):
+    """A process that takes no time but for iterations, one after the other as listed here, and flights of 10 ms."""
+    clock = SimpleNamespace(now=0.0, iterations=[3.0, 0.5, 0.25, 0.75, 0.5, 9.0])
+    train, fly_batch = module.train, module.fly_batch
+
+    def trained(env, agent, config):
+        for result, seconds in zip(train(env, agent, config), clock.iterations, strict=False):
+            clock.now += seconds
+            yield result
+
+    def flown(agent, market, flights, seed):
+        clock.now += flights * 0.01
+        return fly_batch(agent, market, flights, seed)
+
+    monkeypatch.setattr(module, "ENOUGH_SECONDS", 100.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(process_time=lambda: clock.now))
+    monkeypatch.setattr(module, "train", trained)
+    monkeypatch.setattr(module, "fly_batch", flown)
+    return clock
 
 
-def test_an_environment_of_ones_own_is_measured_too(shop, plan):
+TRIAL = "parameters: {learning_rate: {value: 0.001}}\ntrial: {num_episodes: 48, batch_size: 8}\n"
+EVALUATED = pytest.approx(0.01 * EVALUATION_BATCH)
+
+
+def test_iterations_after_the_first_and_a_batch_of_an_evaluation_are_measured(plan, clock):
+    planned = plan(TRIAL)
+    assert measure(planned) == (Smoke(planned.trials[0].name, "PPO", 8, 4, 0.25, 0.75, EVALUATED),)
+
+
+def test_slow_iterations_are_not_measured_for_long(plan, clock, monkeypatch):
+    monkeypatch.setattr(module, "ENOUGH_SECONDS", 3.2)
+    (found,) = measure(plan(TRIAL))
+    assert (found.iterations, found.fastest, found.slowest) == (1, 0.5, 0.5)
+    clock.iterations = [4.0]  # the first one, which warms up, is better than none
+    (found,) = measure(plan(TRIAL))
+    assert (found.iterations, found.fastest, found.slowest) == (1, 4.0, 4.0)
+
+
+def test_a_few_flights_of_an_environment_of_ones_own_stand_for_a_batch(shop, plan, clock):
     shop()
     planned = plan(
         "parameters: {learning_rate: {values: [0.1]}}\ntrial: {env: 'shop:Shop', batch_size: 4, ppo.reference: none}\n"
     )
     (found,) = measure(planned)
-    assert found.fastest > 0 and found.evaluation > 0
+    assert found.evaluation == EVALUATED
+    assert clock.now == pytest.approx(5.0 + 0.01 * module.OWN_FLIGHTS)
 
 
 @pytest.fixture
@@ -98,12 +124,20 @@ def test_what_is_stopped_early_takes_no_time(costs):
     assert found.search == pytest.approx((30.0, 30 + 20))  # what runs when time is up may still end
 
 
-def test_the_final_stage_flies_the_best_and_the_reference(costs):
+def test_the_final_stage_races_the_best_and_confirms_one_beside_the_reference(costs):
     planned, _, place = costs
     smoke = [Smoke("trip-00", "PPO", 64, 4, 0.0, 0.0, 0.3)]
     found = duration(planned, smoke, Kept("none", "", (), 1000, 1000, 1000), place)
-    # 3 arms and BayesDual, 10 batches of 256 flights each, on 2 CPUs
-    assert found.final == pytest.approx((4 * 10 * 0.3 / 2, 4 * 10 * 0.3 / 2 * module.BESIDE_OTHERS))
+    # Batches of 256 flights on 2 CPUs: 10 each of the winner and of BayesDual, and of 3 arms 1 each at best, at worst
+    # 10 each after 1 each of the two models that a trial may have kept.
+    assert found.final == pytest.approx(((20 + 3) * 0.3 / 2, (20 + 30 + 6) * 0.3 / 2 * module.BESIDE_OTHERS))
+    planned.spec.select.__dict__["budget"] = 2560
+    found = duration(planned, smoke, Kept("none", "", (), 1000, 1000, 1000), place)
+    assert found.final[1] == pytest.approx((20 + 10 + 6) * 0.3 / 2 * module.BESIDE_OTHERS)
+    planned.spec.select.__dict__["markets"] = ("airfrance-search@nominal", "airfrance-search")
+    found = duration(planned, smoke, Kept("none", "", (), 1000, 1000, 1000), place)
+    assert found.final[1] == pytest.approx((3 * 20 + 10 + 6) * 0.3 / 2 * module.BESIDE_OTHERS)
+    assert found.final[0] == pytest.approx((3 * 20 + 3) * 0.3 / 2)
 
 
 def test_between_two_sizes_of_batches_time_grows_in_proportion(costs, plan):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig
 from gaelp_ray.errors import SweepFileError
 from gaelp_ray.sweep.format.parameters import ParameterSpec
 from gaelp_ray.sweep.format.spec import SweepSpec
-from gaelp_ray.sweep.lineage import Exploit, read_lineage, write_lineage
 from gaelp_ray.sweep.search.population import (
     _FIXED,
     Mutations,
@@ -181,23 +179,3 @@ def test_a_value_that_the_field_refuses_is_left_as_it_was():
     child = adopted(trial, source, {"learning_rate": 1.14, "ppo.gamma": 0.9})
     assert child["params"] == {"learning_rate": 0.95, "ppo.gamma": 0.9}
     assert value_of(child["config"], "learning_rate") == 0.95 and value_of(child["config"], "ppo.gamma") == 0.9
-
-
-def test_lineage_is_one_json_object_a_line(tmp_path):
-    lineage = [
-        Exploit("a", "b", 10, 12, {"learning_rate": (0.1, 0.012)}, {"learning_rate": 0.01}),
-        Exploit("c", "b", 11, 12, {}, {}),
-    ]
-    path = tmp_path / "lineage.jsonl"
-    write_lineage(path, lineage)
-    first = json.loads(path.read_text().splitlines()[0])
-    assert first == {
-        "trial": "a",
-        "source": "b",
-        "iteration": 10,
-        "source_iteration": 12,
-        "changed": {"learning_rate": [0.1, 0.012]},
-        "copied": {"learning_rate": 0.01},
-    }
-    assert read_lineage(path) == lineage
-    assert read_lineage(tmp_path / "none.jsonl") == []

@@ -20,13 +20,8 @@ from ray.tune.search import Searcher
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import InputError, SweepFileError
 from gaelp_ray.sweep.format.spec import SweepSpec
-from gaelp_ray.sweep.lineage import read_lineage, write_lineage
-from gaelp_ray.sweep.search.schedulers import (
-    checkpoints_kept,
-    needs_all_trials_at_once,
-    tune_environment,
-    tune_scheduler,
-)
+from gaelp_ray.sweep.search.attempts import Attempts
+from gaelp_ray.sweep.search.schedulers import needs_all_trials_at_once, tune_environment, tune_scheduler
 from gaelp_ray.sweep.search.stopping import SweepEnd
 from gaelp_ray.sweep.session import environment_set, ray_session
 
@@ -128,7 +123,10 @@ def fly(session, tmp_path):
 
     def start(spec, trials):
         scheduler = tune_scheduler(spec, max(trial["config"]["num_episodes"] for trial in trials))
-        end = SweepEnd.of(spec)
+        broke_off = []
+        attempts = Attempts(lambda attempt, *_: broke_off.append(attempt))
+        end = SweepEnd.of(spec, attempts)
+        scheduler.go_on(attempts, {})
         tuner = tune.Tuner(
             tune.with_resources(toy(), {"cpu": 1}),
             param_space={"sweep": {}},
@@ -145,7 +143,8 @@ def fly(session, tmp_path):
                 storage_path=str(tmp_path),
                 stop=end,
                 callbacks=[end],
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=checkpoints_kept(spec), checkpoint_at_end=True),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+                failure_config=tune.FailureConfig(max_failures=-1),
                 verbose=0,
             ),
         )
@@ -154,7 +153,13 @@ def fly(session, tmp_path):
             results = tuner.fit()
         reported = [result for result in results if "training_iteration" in (result.metrics or {})]
         found = {Path(result.path).name: result for result in reported}
-        return SimpleNamespace(scheduler=scheduler, end=end, found=found, iterations=lambda name: flown(found, name))
+        return SimpleNamespace(
+            scheduler=scheduler,
+            end=end,
+            found=found,
+            broke_off=broke_off,
+            iterations=lambda name: flown(found, name),
+        )
 
     return start
 
@@ -203,7 +208,7 @@ def test_median_stops_what_is_below_the_others_means(fly):
     assert run.scheduler.stopped.items() >= {WORST: 2, BLIND: 2, "g": 2}.items()
 
 
-def test_pbt_goes_on_from_good_trials_and_tells_it(fly, tmp_path):
+def test_pbt_goes_on_from_good_trials_and_tells_it(fly):
     run = fly(spec_of(scheduler={"type": "pbt", "perturbation_interval": 3}), population(9))
     check_notes(run, 9)
     assert run.scheduler.stopped == {}
@@ -223,8 +228,6 @@ def test_pbt_goes_on_from_good_trials_and_tells_it(fly, tmp_path):
         history = [QUALITIES.get(name, 0.01), *(new for _, new in changed)]
         assert [old for old, _ in changed] == history[:-1] and own["params"]["learning_rate"] == history[-1]
     assert {r.iteration for r in lineage} <= {3, 6} and {r.source_iteration for r in lineage} <= {3, 6}
-    write_lineage(tmp_path / "lineage.jsonl", lineage)
-    assert tuple(read_lineage(tmp_path / "lineage.jsonl")) == lineage
 
 
 def test_pb2_chooses_the_new_values(fly):
@@ -252,6 +255,7 @@ def test_failures_of_the_same_kind_end_the_sweep(fly):
     assert run.end.reason == "stop.failures: 2 trials in a row died of ValueError: no flight today"
     assert run.iterations(BEST) < 2000 and run.end.ended == {BEST: run.end.reason}
     assert run.found[BEST].checkpoint is not None and "z" not in run.found
+    assert sorted(attempt.trial for attempt in run.broke_off) == ["x", "y"]  # an exception would come again
 
 
 def test_asha_brackets_are_dealt_from_the_seed():
@@ -280,11 +284,12 @@ def test_mutations_and_sources_are_drawn_from_the_seed():
 
 
 def test_what_runner_must_know():
-    for kind, kept, together in [("pbt", None, True), ("hyperband", 1, True), ("asha", 1, False), ("none", 1, False)]:
+    always = tune_environment(spec_of(method="bayes"), 9)
+    assert always["TUNE_DISABLE_SIGINT_HANDLER"] == "1" and float(always["TUNE_GLOBAL_CHECKPOINT_S"]) > 1e6
+    for kind, together in [("pbt", True), ("hyperband", True), ("asha", False), ("none", False)]:
         spec = spec_of(scheduler={"type": kind})
-        assert checkpoints_kept(spec) == kept and needs_all_trials_at_once(spec) is together
-        assert tune_environment(spec, 9) == {"TUNE_MAX_PENDING_TRIALS_PG": "9"}
-    assert tune_environment(spec_of(method="bayes"), 9) == {}
+        assert needs_all_trials_at_once(spec) is together
+        assert tune_environment(spec, 9) == always | {"TUNE_MAX_PENDING_TRIALS_PG": "9"}
 
 
 @pytest.mark.parametrize(

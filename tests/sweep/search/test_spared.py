@@ -138,3 +138,69 @@ def test_it_takes_metric_and_buffering_from_within():
     assert scheduler.set_search_properties("other", "min") and scheduler.metric == "score"
     scheduler._inner.lineage = ["an exploit"]
     assert scheduler.lineage == ("an exploit",)
+
+
+class Scripted:
+    """A scheduler that decides by the iteration, and remembers what it was asked."""
+
+    supports_buffered_results = False
+
+    def __init__(self, decisions):
+        self.decisions, self.heard, self.added = decisions, [], []
+
+    def on_trial_result(self, controller, trial, result):
+        self.heard.append((trial.config["trial"]["name"], result["training_iteration"]))
+        return self.decisions.get(result["training_iteration"], "CONTINUE")
+
+    def on_trial_add(self, controller, trial):
+        self.added.append(trial.config["trial"]["name"])
+
+    def on_trial_error(self, controller, trial):
+        pass
+
+
+def report(iteration, replayed=True):
+    return {"score": 1.0, "training_iteration": iteration, "replayed": replayed}
+
+
+def test_reports_that_come_again_are_heard_and_what_was_decided_about_them_stands():
+    inner = Scripted({2: "STOP", 3: "PAUSE"})
+    scheduler, controller = SweepScheduler(inner, 10, Worst("max", 1e300)), Controller()
+    scheduler.go_on(SimpleNamespace(given_up=lambda name: None), {"b": 4})
+    decided = [scheduler.on_trial_result(controller, trial("a"), report(n)) for n in range(1, 6)]
+    assert decided == ["CONTINUE"] * 5 and scheduler.stopped == {}
+    assert [scheduler.on_trial_result(controller, trial("b"), report(n)) for n in (3, 4)] == ["CONTINUE", "STOP"]
+    assert scheduler.stopped == {"b": 4}
+    assert inner.heard == [("a", n) for n in range(1, 6)] + [("b", 3), ("b", 4)]
+
+
+def test_live_reports_are_decided_as_ever():
+    scheduler, controller = SweepScheduler(Scripted({2: "STOP"}), 10, Worst("max", 1e300)), Controller()
+    scheduler.go_on(SimpleNamespace(given_up=lambda name: None), {"a": 1})
+    assert scheduler.on_trial_result(controller, trial("a"), report(1, replayed=False)) == "CONTINUE"
+    assert scheduler.on_trial_result(controller, trial("a"), report(2, replayed=False)) == "STOP"
+    assert scheduler.stopped == {"a": 2}
+
+
+def test_decisions_in_step_are_made_again():
+    inner = Scripted({2: "STOP", 3: "PAUSE"})
+    scheduler, controller = SweepScheduler(inner, 10, Worst("max", 1e300), in_step=True), Controller()
+    scheduler.go_on(SimpleNamespace(given_up=lambda name: None), {"a": 1})
+    decided = [scheduler.on_trial_result(controller, trial("a"), report(n)) for n in (1, 2, 3)]
+    assert decided == ["CONTINUE", "STOP", "PAUSE"] and scheduler.stopped == {"a": 2}
+
+
+def test_a_trial_that_was_given_up_is_stopped_and_another_starts_again():
+    gone, controller = set(), Controller()
+    scheduler = SweepScheduler(Scripted({}), 10, Worst("max", 1e300))
+    broke_off = []
+    attempts = SimpleNamespace(given_up=lambda name: name in gone, broke_off=broke_off.append)
+    scheduler.go_on(attempts, {})
+    a, b, control = trial("a"), trial("b"), trial("control", control=True)
+    gone |= {"a", "control"}
+    for one in (a, b, control):
+        scheduler.on_trial_error(controller, one)
+        scheduler.on_trial_add(controller, one)
+    assert broke_off == [a, b, control]
+    assert controller.stopped == [a, control] and scheduler._inner.added == ["b"]
+    assert scheduler.stopped == {}  # a failure is no decision of the scheduler

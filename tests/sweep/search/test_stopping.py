@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ from ray import cloudpickle
 from ray.exceptions import RayTaskError
 
 from gaelp_ray.sweep.format.blocks import MetricSpec, Plateau, Stop
-from gaelp_ray.sweep.search.stopping import GRACE_SECONDS, Plateaus, StepCount, Streak, SweepEnd, died_of
+from gaelp_ray.sweep.search.attempts import Attempts, died_of
+from gaelp_ray.sweep.search.stopping import GRACE_SECONDS, Plateaus, StepCount, Streak, SweepEnd
 
 UP = MetricSpec(name="delivered_roas", goal="maximize")
 
@@ -31,6 +33,7 @@ def trial(name, status="RUNNING", control=False):
         status=status,
         RUNNING="RUNNING",
         PAUSED="PAUSED",
+        last_result=None,
         pickled_error_file=None,
         error_file=None,
     )
@@ -38,12 +41,12 @@ def trial(name, status="RUNNING", control=False):
 
 def report(name="a", iteration=1, **values):
     trial = {"name": name, "is_default": values.pop("control", False)}
-    measured = {"score": 0.0, "env_steps": 0, "time_total_s": values.pop("seconds", 0.0), "done": False}
+    measured = {"score": 0.0, "env_steps": 0, "seconds": 0.0, "done": False}
     return {"config": {"trial": trial}, "training_iteration": iteration, **measured, **values}
 
 
-def sweep_end(metric=UP, clock=None, trials=(), **rules):
-    end = SweepEnd(Stop(**rules), metric, clock or Clock())
+def sweep_end(metric=UP, clock=None, trials=(), attempts=None, spent=0.0, **rules):
+    end = SweepEnd(Stop(**rules), metric, attempts, spent, clock or Clock())
     end.on_step_begin(0, trials)
     return end
 
@@ -70,7 +73,7 @@ def test_a_trial_at_its_own_end_was_not_ended():
 
 def test_trial_time_spares_the_control_arm():
     end = sweep_end(trial_time="1m")
-    assert not end("1", report(seconds=59.0)) and end("1", report(seconds=60.0))
+    assert not end("1", report(seconds=59.0)) and end("1", report("a", 2, seconds=60.0))
     assert not end("2", report("control", seconds=1e6, control=True))
     assert end.ended == {"a": "stop.trial_time: 60 s are over"} and not end.stop_all()
 
@@ -188,15 +191,22 @@ def died(name, text, tmp_path):
     return dead
 
 
+def give_up(end, attempts, dead):
+    """As SweepScheduler and Tune do it: a trial that is not tried again is one that has ended."""
+    attempts.broke_off(dead)
+    end.on_trial_complete(0, [], dead)
+
+
 def test_failures_in_a_row_of_the_same_error_end_the_sweep(tmp_path):
-    end = sweep_end(failures=2)
-    end.on_trial_error(0, [], died("a", "no table x", tmp_path))
-    end.on_trial_error(0, [], died("b", "no table y", tmp_path))
+    attempts = Attempts(lambda *_: None)
+    end = sweep_end(failures=2, attempts=attempts)
+    give_up(end, attempts, died("a", "no table x", tmp_path))
+    give_up(end, attempts, died("b", "no table y", tmp_path))
     assert not end.stop_all()
     end.on_trial_complete(0, [], trial("c", "TERMINATED"))
-    end.on_trial_error(0, [], died("d", "no table y", tmp_path))
+    give_up(end, attempts, died("d", "no table y", tmp_path))
     assert not end.stop_all()
-    end.on_trial_error(0, [], died("e", "no table y", tmp_path))
+    give_up(end, attempts, died("e", "no table y", tmp_path))
     assert end.stop_all() and end.reason == "stop.failures: 2 trials in a row died of ValueError: no table y"
 
 
@@ -213,11 +223,13 @@ def test_the_reason_of_a_death_is_the_trials_own(tmp_path):
     dead = trial("a", "ERROR")
     dead.error_file = str(tmp_path / "error.txt")
     (tmp_path / "error.txt").write_text("Failure # 1\nTraceback:\n  File x\ngaelp_ray.errors.TrainingError: lost it\n")
-    end = sweep_end(failures=1)
-    end.on_trial_error(0, [], dead)
+    attempts = Attempts(lambda *_: None)
+    end = sweep_end(failures=1, attempts=attempts)
+    give_up(end, attempts, dead)
     assert end.reason == "stop.failures: 1 trial died of TrainingError: lost it"
     assert died_of(None) == "an unknown error"
-    assert died_of(RuntimeError("line\nray.exceptions.OutOfMemoryError")) == "OutOfMemoryError"
+    assert died_of(RuntimeError("line\nray.exceptions.OutOfMemoryError")) == "Ray's memory monitor killed its worker"
+    assert died_of(RuntimeError("line\nray.exceptions.RaySystemError: gone")) == "RaySystemError: gone"
     assert died_of(RuntimeError("")) == "RuntimeError"
 
 
@@ -227,16 +239,60 @@ def test_the_first_reason_stays():
     assert end.reason.startswith("stop.env_steps")
 
 
-def test_it_can_be_pickled_and_goes_on_counting_its_time():
-    end = SweepEnd.of(SimpleNamespace(stop=Stop(time=1000.0, env_steps=300), metric=UP))
+def test_time_of_earlier_sessions_counts():
+    clock = Clock()
+    clock.now = 5000.0
+    end = sweep_end(clock=clock, time=1000.0, spent=999.0)
+    assert not end.stop_all()
+    clock.now += 1.0
+    assert end.stop_all() and end.reason == "stop.time: 1000 s are over"
+
+
+def test_steps_of_trials_that_have_ended_before_count_and_those_that_report_again_count_once():
+    end = sweep_end(env_steps=1000)
+    end.flown_before(600)
+    assert not end("1", report("a", 1, env_steps=200, replayed=True)) and not end.stop_all()
+    assert not end("1", report("a", 1, env_steps=200)) and not end.stop_all()  # its worker was lost
+    assert not end("1", report("a", 2, env_steps=399)) and not end.stop_all()
+    assert end("2", report("b", 1, env_steps=1)) and end.stop_all()
+    assert end.reason == "stop.env_steps: 1,000 of 1,000 steps are flown"
+
+
+def test_all_steps_of_a_trial_that_goes_on_in_another_session_count():
+    end = sweep_end(env_steps=1000)
+    assert not end("1", report("a", 9, env_steps=900, replayed=True))  # only the last one is reported again
+    assert end("1", report("a", 10, env_steps=1000))
+
+
+def test_a_report_that_is_repeated_by_another_worker_is_no_further_one_without_improvement():
+    end = sweep_end(plateau={"patience": 2})
+    assert not end("1", report("a", 1, score=1.0)) and not end("1", report("a", 2, score=1.0))
+    assert not end("1", report("a", 2, score=1.0, replayed=True))
+    assert end("1", report("a", 3, score=1.0))
+
+
+def test_an_interruption_ends_all_trials_after_their_batch_and_is_no_rule():
+    clock = Clock()
+    running = trial("a")
+    end = sweep_end(clock=clock, trials=[running])
+    end.interrupt()
+    assert end.interrupted and not end.stop_all()
+    assert end("1", report("a")) and end("2", report("control", control=True))
+    running.status = "TERMINATED"
+    assert end.stop_all()
+
+
+def test_an_interruption_while_the_sweep_ends_by_a_rule_changes_nothing():
+    end = sweep_end(env_steps=10)
+    end("1", report(env_steps=10))
+    reason = end.reason
+    end.interrupt()
+    assert not end.interrupted and end.reason == reason
+
+
+def test_tune_may_pickle_and_copy_it_as_it_likes():
+    attempts = Attempts(lambda *_: None)
+    end = SweepEnd.of(SimpleNamespace(stop=Stop(time=1000.0, env_steps=300), metric=UP), attempts)
     end.on_step_begin(0, [lambda: None])  # what Tune's trials are to pickle
-    end._clock = Clock()
-    end.stop_all()
-    end._clock.now = 999.0
-    end("1", report(env_steps=200))
-    again = pickle.loads(pickle.dumps(end))
-    again._clock = Clock()
-    assert not again.stop_all()
-    again._clock.now = 1.0
-    assert again.stop_all() and again.reason.startswith("stop.time")
-    assert again("2", report("b", env_steps=200))
+    assert type(pickle.loads(pickle.dumps(end))) is object  # nobody reads it: the journal is what a sweep goes on from
+    assert copy.deepcopy(end) is end

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from ray.tune.search import Searcher
 
 from gaelp_ray.sweep.planning.constraints import constraints_of
-from gaelp_ray.sweep.planning.plan import plan_sweep
-from gaelp_ray.sweep.search.strategies import Planned, Proposals, SeedRace, score_of, strategy_for
+from gaelp_ray.sweep.search.strategies import Planned, SeedRace, score_of, strategy_for
 
 GRID = """\
 name: trip
@@ -29,16 +27,6 @@ parameters:
   constant.bid_multiplier: {distribution: log_uniform_values, min: 0.1, max: 10.0}
   batch_size: {value: 16}
 """
-
-
-@pytest.fixture
-def plan(tmp_path):
-    def read(text):
-        path = tmp_path / "trip.yaml"
-        path.write_text(text, encoding="utf-8")
-        return plan_sweep(path)
-
-    return read
 
 
 def scored(value, **metrics):
@@ -166,6 +154,22 @@ def test_bayes_keeps_away_from_what_breaks_a_bound(plan):
     assert kept[0] <= 6 and kept[1] >= 10
 
 
+def test_the_gaussian_process_keeps_to_a_bound_and_searches_what_only_some_agents_read(plan):
+    pytest.importorskip("torch", reason="optuna's Gaussian process needs torch", exc_type=ImportError)
+    bounds = constraints_of({"max_cpa": 100.0})
+
+    def judge(trial):
+        shade = trial.params.get("dual.shade", -1.0)
+        return scored(shade, cpa=100.0 + 100.0 * shade, delivery=0.95)  # the more the better, but never above 0
+
+    text = BAYES.replace("run_cap: 40", "run_cap: 24") + "sampler: gp\n"
+    alone = run_one_by_one(strategy_for(plan(text.replace("[constant, BayesDual]", "[BayesDual]")), bounds), judge)
+    assert all(abs(trial.params["dual.shade"]) < 0.05 for trial in alone[15:])
+    among = run_one_by_one(strategy_for(plan(text), bounds), judge)
+    late = [trial.params["dual.shade"] for trial in among[13:] if "dual.shade" in trial.params]
+    assert len(late) > 6 and len(set(late)) == len(late)
+
+
 def test_bayes_hears_of_an_undelivered_budget(plan):
     text = BAYES.replace("[constant, BayesDual]", "[BayesDual]")
 
@@ -192,16 +196,3 @@ def test_bayes_in_a_small_space_ends(plan):
 def test_only_trials_trained_to_their_end_have_a_score(result):
     assert score_of(result) is None
     assert score_of({"final_score": 2}) == 2.0
-
-
-def test_tune_is_told_to_wait_and_when_to_end(plan):
-    planned = plan(GRID + "seeds: {min: 1, max: 2}\nselect: {include_default: false}\n")
-    proposals = Proposals(strategy_for(planned, ()))
-    given = [proposals.suggest(str(n)) for n in range(4)]
-    assert [config["trial"]["name"] for config in given] == [f"trip-0{n}" for n in range(4)]
-    assert given[1]["trial"]["params"] == {"dual.shade": 0.1} and given[1]["trial"]["seeds"] == [0]
-    assert proposals.suggest("x") is None
-    for n in range(4):
-        proposals.on_trial_complete(str(n), scored(float(n)), error=n == 3)
-    assert [proposals.suggest(str(n))["trial"]["name"] for n in (4, 5)] == ["trip-02-s1", "trip-01-s1"]
-    assert proposals.suggest("y") == Searcher.FINISHED
