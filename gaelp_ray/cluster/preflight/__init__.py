@@ -1,0 +1,1 @@
+"""Everything that can be known of a cluster before it starts: a module for each subject, all asked by check.py."""
