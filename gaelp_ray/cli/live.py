@@ -21,9 +21,16 @@ from gaelp_ray.sweep.planning.plan import SweepPlan
 ROWS = 24
 """Trials shown at once: the running ones, then the most recently finished."""
 
-COLOURS = {"running": "yellow", "completed": "green", "stopped": "cyan", "failed": "red", "waiting": "dim"}
+COLOURS = {
+    "running": "yellow",
+    "completed": "green",
+    "stopped": "cyan",
+    "failed": "red",
+    "interrupted": "magenta",
+    "waiting": "dim",
+}
 
-ENDED = ("completed", "stopped", "failed")
+ENDED = ("completed", "stopped", "failed", "interrupted")
 
 
 @dataclass
@@ -39,10 +46,13 @@ class _Row:
 class LiveSweep:
     """A SweepListener that draws; use it as a context manager around run_sweep."""
 
-    def __init__(self, plan: SweepPlan, console: Console) -> None:
+    def __init__(self, plan: SweepPlan, console: Console, ended: Mapping[str, str] | None = None) -> None:
+        """ended: states of trials that have ended in an earlier session, by name."""
         self._console, self._plan = console, plan
         self._warned = False
         self._rows = {t.name: _Row(t.name, t.config.agent_type, t.config.iterations) for t in plan.trials}
+        for name, state in (ended or {}).items():
+            self._rows.setdefault(name, self._further(name)).state = state
         self._started = time.monotonic()
         self._stage = ("starting Ray", 0, 0)
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, transient=True)
@@ -84,6 +94,10 @@ class LiveSweep:
         if not self._console.is_terminal and done in (0, total):
             self._console.print(f"{text}: {done}/{total}", markup=False, highlight=False)
 
+    def note(self, text: str) -> None:
+        """Above the table, where it stays."""
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     def _draw(self) -> RenderableType:
         table = Table(box=None, header_style="bold", pad_edge=False)
         table.add_column("trial")
@@ -103,7 +117,7 @@ class LiveSweep:
 
 
 def _order(row: _Row) -> int:
-    return ("running", "failed", "completed", "stopped", "waiting").index(row.state)
+    return ("running", "failed", "interrupted", "completed", "stopped", "waiting").index(row.state)
 
 
 def _cells(row: _Row) -> list[Text]:
@@ -114,7 +128,7 @@ def _cells(row: _Row) -> list[Text]:
         _number(shown, "delivered_roas", "{:.3f}"),
         _number(shown, "delivery", "{:.1%}"),
         _number(shown, "optimality", "{:.1%}"),
-        _number(row.metrics, "time_total_s", "{:.1f}"),
+        _number(row.metrics, "seconds", "{:.1f}"),
     ]
     state = Text(row.state, style=COLOURS[row.state])
     return [Text(row.trial), Text(row.agent), state, Text(iteration), *map(Text, numbers)]

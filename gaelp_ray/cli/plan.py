@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,34 +15,40 @@ from rich.table import Table
 from rich.text import Text
 
 from gaelp_ray.checkpoint import plain
+from gaelp_ray.cli.needs import needs
 from gaelp_ray.cli.options import AsJson, File, Settings, overrides
 from gaelp_ray.cli.tables import parameters, remarks
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import inapplicable
 from gaelp_ray.sweep.planning.constraints import constraints_of, in_words
-from gaelp_ray.sweep.planning.forecast import Counts, Forecast, forecast
-from gaelp_ray.sweep.planning.kept import Kept
-from gaelp_ray.sweep.planning.machine import Disk, Placement, in_bytes
+from gaelp_ray.sweep.planning.forecast import Forecast, forecast
 from gaelp_ray.sweep.planning.plan import SweepPlan, plan_sweep
 from gaelp_ray.sweep.planning.ranges import ParameterRange
-from gaelp_ray.sweep.planning.smoke import Duration
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 """Heights of a histogram's bar, from none."""
 
-FIRST, MOST_VALUES, MOST_RUNGS = 10, 8, 8
-"""Trials, values of a parameter and rungs that are listed."""
+FIRST, MOST_VALUES = 10, 8
+"""Trials, and values of a parameter, that are listed."""
 
 
 def plan(
     file: File,
     *,
     name: str | None = None,
-    storage: Path | None = None,
+    storage: str | None = None,
     settings: Settings = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Fly a few iterations here, to say how long the sweep takes.")
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Judge resources against a running Ray cluster: auto, host:port or ray://host:port.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a sweep file and show what would run, what it needs and what it leaves; starts nothing."""
@@ -52,7 +57,7 @@ def plan(
         from gaelp_ray.sweep.trials.runner import scheduler_of  # imports Ray, and starts nothing
 
         scheduler_of(planned)
-    expected = forecast(planned, measure)
+    expected = forecast(planned, measure, address)
     if as_json:
         print(json.dumps(plain(_facts(planned, expected)), indent=2, allow_nan=False))
     else:
@@ -84,7 +89,7 @@ def plan_view(planned: SweepPlan, expected: Forecast, console: Console) -> None:
     console.print()
     console.print(_spread(expected))
     console.print()
-    console.print(_needs(planned, expected))
+    console.print(needs(planned, expected))
     remarks(planned, console)
 
 
@@ -98,10 +103,14 @@ def _heading(planned: SweepPlan, console: Console) -> None:
     select = spec.select
     control = " and the control arm" if select.include_default else ""
     bounds = in_words(constraints_of(select.constraints))
+    budget = select.budget or select.episodes * (select.top_k + select.include_default)
     console.print(
-        f"final stage: best {select.top_k}{control} on {select.episodes:,} fresh flights, "
+        f"final stage: best {select.top_k}{control} race on at most {budget:,} flights, {select.episodes:,} confirm, "
         f"delivery at least {select.min_delivery:.0%}{', ' if bounds else ''}{bounds}"
     )
+    if select.markets:
+        listed = ", ".join(select.markets)
+        console.print(f"in other markets: {select.episodes:,} flights each of {listed}", markup=False, highlight=False)
 
 
 def _first_trials(planned: SweepPlan) -> Table:
@@ -137,91 +146,3 @@ def _values(found: ParameterRange) -> str:
     listed = ", ".join(f"{value}: {number}" for value, number in found.counts[:MOST_VALUES])
     more = len(found.counts) - MOST_VALUES
     return f"{listed}, and {more} more" if more > 0 else listed
-
-
-def _needs(planned: SweepPlan, expected: Forecast) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text, alarming in _lines(planned, expected):
-        table.add_row(label, Text(text, style="red" if alarming else ""))
-    return table
-
-
-def _lines(planned: SweepPlan, expected: Forecast) -> Iterator[tuple[str, str, bool]]:
-    """(label, what is known, whether it will go wrong)."""
-    disk, tracking, where = expected.disk, expected.tracking, expected.storage
-    yield "trials", _counted(expected.counts), False
-    yield "scheduler", _kept(expected.kept), False
-    yield "resources", _placed(expected.resources), bool(expected.resources.problem)
-    yield "disk", _room(disk), not disk.enough
-    if where.problem:
-        written = f"cannot be written: {where.problem}"
-    else:
-        written = "can be written"
-        if where.exists:
-            written += (
-                f", but the sweep {planned.spec.name} exists there: --overwrite replaces it, --name gives another"
-            )
-    yield "storage", f"{planned.spec.storage} {written}", bool(where.problem) or where.exists
-    yield "W&B", f"{tracking.mode}: {tracking.why}" if tracking.mode else tracking.why, tracking.mode is None
-    yield "time", _time(expected.time), False
-
-
-def _counted(counts: Counts) -> str:
-    control = " and the control arm" if counts.control_arm else ""
-    race = "at most " if counts.seeds[0] < counts.seeds[1] else ""
-    return (
-        f"{counts.configurations:,} configurations{control}, {_between(counts.seeds)} "
-        f"seed{'s' if counts.seeds[1] > 1 else ''} each: {race}{counts.trainings:,} trainings"
-    )
-
-
-def _between(ends: tuple[int, int]) -> str:
-    low, high = ends
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _kept(kept: Kept) -> str:
-    flown = f"{_between((kept.least, kept.most))} iterations in all"
-    if not kept.rungs:
-        return f"{kept.text}; {flown}"
-    first, *others = kept.rungs[:MOST_RUNGS]
-    going = [f"{first.keep:,} of {first.reach:,} go on at iteration {first.iteration:,}"]
-    going += [f"{rung.keep:,} of {rung.reach:,} at {rung.iteration:,}" for rung in others]
-    going += [f"{len(kept.rungs) - MOST_RUNGS} rungs more"] if len(kept.rungs) > MOST_RUNGS else []
-    text = f"{kept.text}: {', '.join(going)}"
-    if all(rung.at_most == rung.keep for rung in kept.rungs):
-        return f"{text}; {flown}"
-    usual = f", about {kept.usual:,} iterations" if kept.usual is not None else ""
-    return f"{text}, if all of a rung are judged together{usual}; as nobody waits for that, {flown}"
-
-
-def _placed(place: Placement) -> str:
-    here = f"{place.machine.cpus} CPUs, {place.machine.gpus} GPUs and {in_bytes(place.machine.memory)} of memory here"
-    if place.problem:
-        return f"{place.problem} ({here})"
-    gpu = f", {place.gpu:g} GPU" if place.gpu else ""
-    memory = f", {in_bytes(place.memory)}" if place.memory else ""
-    return f"{place.cpu:g} CPU{gpu}{memory} a trial; {place.at_once:,} at a time, limited by {place.limit} ({here})"
-
-
-def _room(disk: Disk) -> str:
-    parts = f"checkpoints {in_bytes(disk.checkpoints)} at {in_bytes(disk.checkpoint)}, records {in_bytes(disk.records)}"
-    free = f"{in_bytes(disk.free)} free{'' if disk.enough else ', which is too little'}"
-    return f"about {in_bytes(disk.needed)} ({parts}); {free}"
-
-
-def _time(time: Duration | None) -> str:
-    if time is None:
-        return "not estimated: --measure flies a few iterations for it"
-    search, final, start = (_range(ends) for ends in (time.search, time.final, time.overhead))
-    return f"{_range((time.low, time.high))}: search {search}, final stage {final}, Ray {start}. {time.based_on}"
-
-
-def _range(seconds: tuple[float, float]) -> str:
-    """`12 to 40 s`, in the unit of the longer one."""
-    unit, size = next(
-        (u, s) for u, s in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)) if seconds[1] >= 2 * s or s == 1
-    )
-    return f"{seconds[0] / size:.2g} to {seconds[1] / size:.2g} {unit}"

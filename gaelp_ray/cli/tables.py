@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,23 +11,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gaelp_ray.records import EpisodeMetrics, Evaluation, shown
-from gaelp_ray.results import TrialStatus
+from gaelp_ray.cli.drawing import drawn
+from gaelp_ray.evidence.ratios import intervals
+from gaelp_ray.records import EpisodeMetrics, Evaluation, Interval, shown
 from gaelp_ray.simulator.own import OwnEnv
-from gaelp_ray.sweep.lineage import Exploit
 from gaelp_ray.sweep.planning.applicability import inapplicable
 from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.sweep.store.journal import Exploit
+from gaelp_ray.sweep.store.states import in_short, trial_states
 from gaelp_ray.worlds import World
 
 if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` does without
     from gaelp_ray.sweep.pipeline import SweepResult
+    from gaelp_ray.tracking.artifacts import Publication
 
 WIDE = 112
 """Columns of a terminal that shows the whole leaderboard."""
-
-
-DRAWN = 25
-"""Characters of a drawn interval."""
 
 
 def remarks(plan: SweepPlan, console: Console) -> None:
@@ -49,7 +49,7 @@ def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("trial", no_wrap=True)
-    for name in ("agent", "search") if wide else ():
+    for name in ("agent", "search", "luck") if wide else ():
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("ROAS", "interval", "delivery", "optimality"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -63,7 +63,7 @@ def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_row(
             str(row["rank"]),
             row["trial"],
-            *([row["agent"], _scored(row)] if wide else []),
+            *([row["agent"], _scored(row), _filled(row.get("shrinkage"), "{:+.3f}")] if wide else []),
             _filled(row["roas"], "{:.3f}"),
             interval,
             _filled(row["delivery"], "{:.1%}"),
@@ -99,15 +99,9 @@ def _scored(row: Mapping[str, Any]) -> str:
 
 def _drawn(row: Mapping[str, Any], scale: tuple[float, float]) -> str:
     """The interval as a line on a scale that all eligible arms share, such as `  |---o---|  `."""
-    low, high = scale
-    if row["roas"] is None or row["ineligible"] or not low < high:
+    if row["roas"] is None or row["ineligible"]:
         return ""
-    start, middle, end = (
-        round((row[name] - low) / (high - low) * (DRAWN - 1)) for name in ("roas_low", "roas", "roas_high")
-    )
-    line = [" "] * start + ["─"] * (end - start + 1)
-    line[start], line[end], line[middle] = "├", "┤", "●"
-    return "".join(line)
+    return drawn(row["roas"], Interval(row["roas_low"], row["roas_high"]), scale)
 
 
 def _filled(value: float | None, form: str) -> str:
@@ -121,6 +115,8 @@ def _remark(row: Mapping[str, Any]) -> Text:
         return Text(str(row["status"]))
     if row["ineligible"]:
         return Text(f"not eligible: {row['ineligible']}")
+    if row.get("dropped_round"):
+        return Text(f"dropped in round {row['dropped_round']} by {row['dropped_by'] or 'its bounds'}")
     return Text("")
 
 
@@ -132,41 +128,90 @@ def _style(row: Mapping[str, Any]) -> str:
     return "dim" if row["ineligible"] or row["roas"] is None else ""
 
 
-def closing(result: SweepResult, storage: Path, console: Console) -> None:
+def closing(result: SweepResult, console: Console) -> None:
     """The winner, what it rests on, where it lies, and how it is fetched."""
-    for line in _closing_lines(result, storage):
+    for line in _closing_lines(result):
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _closing_lines(result: SweepResult, storage: Path) -> Iterator[Text]:
+def _closing_lines(result: SweepResult) -> Iterator[Text]:
     selection, timing, folder = result.selection, result.timing, result.folder
     winner = selection.winner
     if winner:
         evaluation = winner.evaluation
         metrics, interval = evaluation.metrics, evaluation.roas_interval
+        kept = f"winner {winner.label}" if selection.decision == "winner" else f"tie, {winner.label} is kept"
         yield Text(
-            f"\nwinner {winner.label}: ROAS {metrics.roas:.3f}, {evaluation.confidence:.0%} interval "
+            f"\n{kept}: ROAS {metrics.roas:.3f}, {evaluation.confidence:.0%} interval "
             f"{interval.low:.3f} to {interval.high:.3f}, delivery {shown(metrics.delivery, '{:.1%}')}, "
             f"optimality {shown(metrics.optimality, '{:.1%}')}",
             style="bold green",
         )
         yield Text(f"decision: {selection.reason}")
+        yield from map(Text, chosen(folder.read_selection()))
         yield Text(f"model: {_short(folder.best)}")
     else:
         yield Text(f"\nno winner: {selection.reason}", style="bold red")
-    failed, stopped = (sum(t.status is s for t in result.trials) for s in (TrialStatus.FAILED, TrialStatus.STOPPED))
-    early = f", {stopped} stopped early" if stopped else ""
+    yield Text(f"trials: {in_short(trial_states(folder))}")
     yield Text(
-        f"time: {len(result.trials)} trials ({failed} failed{early}), {timing.trial_cpu_seconds:.0f} CPU s in "
+        f"time: {timing.trial_cpu_seconds:.0f} CPU s in "
         f"{timing.search_seconds:.0f} s on {timing.cpus:.0f} cores ({timing.utilisation:.0%} busy with trials); "
         f"final stage {timing.select_seconds:.0f} s"
     )
     yield Text(_tracking(result))
-    if result.publication.error:
-        yield Text(f"W&B did not take the model: {result.publication.error}", style="red")
+    yield from (Text(line, style="red") for line in unpublished(result.publication, folder.shown))
     if winner:
-        option = "" if storage.resolve() == Path("results").resolve() else f" --storage {storage}"
+        option = "" if folder.storage == str(Path("results").resolve()) else f" --storage {shlex.quote(folder.storage)}"
         yield Text(f"fetch it: gaelp-ray best {folder.path.name}{option} -o my_model")
+
+
+def chosen(record: Mapping[str, Any]) -> Iterator[str]:
+    """What the choice took, and how much of the search's value was luck, from what selection.json holds."""
+    if race := record.get("race"):
+        again = f"; confirmed at attempt {race['attempt']}" if race["attempt"] > 1 else ""
+        yield (
+            f"race: {race['arms']} arms, {race['rounds']} rounds, {race['flights']:,} of {race['budget']:,} flights; "
+            f"among equals it calls a winner with probability {race['error']:.2g} at most{again}"
+        )
+    yield from _played(record.get("play_off"))
+    winner = record["winner"] or {}
+    if winner.get("shrinkage") is not None:
+        yield (
+            f"luck: {winner['shrinkage']:+.3f} ({record['metric']} {winner['search_score']:.3f} in the search, "
+            f"{winner['reflown_score']:.3f} on fresh flights)"
+        )
+    yield from gate_line(record)
+
+
+def _played(found: Mapping[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        return
+    beside = f"play-off: {found['leader']} against the control arm on {found['flights']:,} fresh flights"
+    if found["difference"] is None:
+        yield f"{beside}: one of them may not win by these, so that they do not compare"
+    else:
+        ends = f"[{found['low']:+.3f}, {found['high']:+.3f}]"
+        verdict = "a tie" if found["verdict"] == "tie" else found["verdict"]
+        yield f"{beside}: {verdict} ({found['difference']:+.3f} {ends})"
+
+
+def unpublished(publication: Publication, sweep: str) -> Iterator[str]:
+    """What W&B has not taken, and the command that publishes it again."""
+    if publication.error:
+        taken = "did not take the model" if publication.artifact is None else "has the model, but not all is done"
+        yield f"W&B {taken}: {publication.error}; `gaelp-ray sync {sweep}` brings what is missing"
+
+
+def gate_line(record: Mapping[str, Any]) -> Iterator[str]:
+    """What the gate has said of the model, if it was asked, from what selection.json holds."""
+    if gate := (record.get("artifact") or {}).get("gate"):
+        said = "passed, and it is the best now" if gate["promoted"] else "passed, it stays a candidate"
+        yield f"gate: {said if gate['passed'] else 'refused'}: {gate['reason']}"
+
+
+def is_refused(record: Mapping[str, Any]) -> bool:
+    """Whether a gate in the sweep's file holds a pipeline up."""
+    return not ((record.get("artifact") or {}).get("gate") or {"passed": True})["passed"]
 
 
 def _tracking(result: SweepResult) -> str:
@@ -181,6 +226,20 @@ def _short(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+METRICS = {
+    "delivery": ("delivery", "{:.1%}"),
+    "delivered_roas": ("delivered ROAS", "{:.3f}"),
+    "optimality": ("optimality", "{:.1%}"),
+    "ctr": ("CTR", "{:.2%}"),
+    "conversion_rate": ("conversion rate", "{:.2%}"),
+    "cpc": ("CPC", "{:.2f}"),
+    "cpa": ("cost per conversion", "{:.2f}"),
+}
+"""Beside ROAS: what a person calls a metric, and how it is written."""
+
+PRICES = ("cpc", "cpa")
+
+
 def evaluation_table(evaluation: Evaluation, market: World, console: Console) -> None:
     """Fresh flights of one model."""
     metrics, interval = evaluation.metrics, evaluation.roas_interval
@@ -189,13 +248,11 @@ def evaluation_table(evaluation: Evaluation, market: World, console: Console) ->
         "ROAS",
         f"{shown(metrics.roas, '{:.3f}')} ({evaluation.confidence:.0%}: {interval.low:.3f} to {interval.high:.3f})",
     )
-    table.add_row("delivery", shown(metrics.delivery, "{:.1%}"))
-    table.add_row("delivered ROAS", shown(metrics.delivered_roas, "{:.3f}"))
-    table.add_row("optimality", shown(metrics.optimality, "{:.1%}"))
-    table.add_row("CTR", shown(metrics.ctr, "{:.2%}"))
-    table.add_row("conversion rate", shown(metrics.conversion_rate, "{:.2%}"))
-    table.add_row("CPC", shown(metrics.cpc, "{:.2f}", market.currency))
-    table.add_row("cost per conversion", shown(metrics.cpa, "{:.2f}", market.currency))
+    ends = intervals(evaluation.totals, evaluation.confidence)
+    for name, (title, form) in METRICS.items():
+        value, end = getattr(metrics, name), ends.get(name)
+        within = f" ({form.format(end.low)} to {form.format(end.high)})" if end else ""
+        table.add_row(title, shown(value, form, market.currency if name in PRICES else "") + within)
     if not isinstance(market, OwnEnv):  # an own environment has no limits to count by
         table.add_row("safety violations per flight", _violations(metrics))
     console.print(f"{metrics.flights} fresh flights through {market.name}", highlight=False)

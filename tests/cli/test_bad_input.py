@@ -13,8 +13,7 @@ from gaelp_ray.agents import make_agent
 from gaelp_ray.checkpoint import Model, save_model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
-from gaelp_ray.market.market import PRESETS
-from gaelp_ray.sweep.store import SweepFolder
+from gaelp_ray.sweep.store.folder import SweepFolder
 
 BASE = """\
 method: random
@@ -38,7 +37,7 @@ BAD_FILES = {
     "run_cap 0": (BASE.replace("run_cap: 2", "run_cap: 0"), "bad.yaml:2:1: run_cap: 0 should be greater than or equal"),
     "unknown market": (BASE.replace("{agent", "{market: mars, agent"), "trial.market: unknown market 'mars'. "),
     "unknown agent": (BASE.replace("constant", "konstant"), "unknown agent 'konstant'. Did you mean 'constant'?"),
-    "storage": (BASE + "storage: s3://bucket\n", "bad.yaml:8:1: storage: 's3://bucket': only local folders"),
+    "storage": (BASE + "storage: gs://bucket\n", "bad.yaml:8:1: storage: gs:// is no storage that is known here"),
 }  # fmt: skip
 
 
@@ -76,7 +75,8 @@ def write(text: str, name: str = "good.yaml") -> None:
 
 
 def finished_sweep(name: str = "trip", winner: dict | None = None) -> SweepFolder:
-    folder = SweepFolder.create(Path("results"), name, overwrite=False)
+    folder = SweepFolder.new(Path("results"), name)
+    folder.path.mkdir(parents=True)
     folder.write_start({"name": name}, {})
     folder.write_end(
         {"winner": winner, "reason": "no eligible trial: none completed", "leaderboard": []}, [{"rank": 1}]
@@ -116,6 +116,15 @@ def test_existing_sweep_is_refused_with_the_remedies(refused, words):
     assert "--overwrite" in line
 
 
+def test_trials_that_would_wait_for_ever_are_refused_before_an_earlier_sweep_goes(refused):
+    folder = finished_sweep("trip")
+    write(BASE, "trip.yaml")
+    (line,) = refused("sweep", "trip.yaml", "--overwrite", "--set", "resources.cpu=5000")
+    assert "resources.cpu: each trial asks for 5000 CPUs, and this machine has " in line
+    assert line.endswith(": ask for less, or no trial would ever start")
+    assert folder.is_finished()
+
+
 def test_storage_that_cannot_be_written_is_refused_with_the_remedy(refused):
     write("in the way", "file")
     write(BASE)
@@ -131,11 +140,12 @@ def test_unknown_sweep_comes_with_the_closest_name(refused, command):
     assert "no sweep 'quikstart' in results. Did you mean 'quickstart'?" in line
 
 
-@pytest.mark.parametrize("command", ["best", "show"])
-def test_damaged_decision_is_named(refused, command):
+def test_damaged_decision_is_named_and_can_be_made_again(refused, gaelp_ray):
     (finished_sweep("trip").path / "selection.json").write_text("{", encoding="utf-8")
-    (line,) = refused(command, "trip")
+    (line,) = refused("best", "trip")
     assert "selection.json is damaged" in line
+    code, out, _ = gaelp_ray("show", "trip")
+    assert code == 0 and "go on with `gaelp-ray resume results/trip`" in out
 
 
 def test_sweep_without_a_winner_has_no_best_model(gaelp_ray):
@@ -174,17 +184,14 @@ def test_damaged_model_is_named_with_its_checksum(refused):
 
 def test_missing_model_is_named_with_the_remedy(refused):
     (line,) = refused("evaluate", "nowhere")
-    assert "no model in nowhere" in line
-    assert "gaelp-ray best SWEEP -o DIR" in line
+    assert "no model in nowhere, and no sweep 'nowhere' in results. " in line
 
 
 def test_model_for_another_market_is_refused(refused):
     save("model")
-    text = (PRESETS / "airfrance-search.yaml").read_text(encoding="utf-8")
-    write(text.replace("budget: {value: 12000", "budget: {value: 15000"), "other.yaml")
-    (line,) = refused("evaluate", "model", "--market", "other.yaml", "--episodes", "16")
-    assert "the model was trained for the market 'airfrance-search'" in line
-    assert "leave --market out" in line
+    (line,) = refused("evaluate", "model", "--market", "kag-social", "--episodes", "16")
+    assert "the model bids for the 7 channels of 'airfrance-search'" in line
+    assert "of 'kag-social' ('916 F', ...)" in line
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from dataclasses import fields, replace
 import pytest
 from rich.console import Console
 
+from gaelp_ray.cli.needs import _range
 from gaelp_ray.cli.plan import bars, plan_view
 from gaelp_ray.sweep.format.blocks import EarlyTerminate, HyperBand, Population
+from gaelp_ray.sweep.planning.cluster import Cluster, Node
 from gaelp_ray.sweep.planning.forecast import Forecast, forecast
 from gaelp_ray.sweep.planning.plan import plan_sweep
 
@@ -45,13 +47,24 @@ def planned(path, width: int = 160) -> list[str]:
 @pytest.mark.parametrize(
     ("select", "line"),
     [
-        ("{}", "final stage: best 5 and the control arm on 2,048 fresh flights, delivery at least 90%"),
         (
-            "{constraints: {max_cpa: 200, min_ctr: 0.01}}",
-            "final stage: best 5 and the control arm on 2,048 fresh flights, delivery at least 90%, max_cpa 200, "
-            "min_ctr 0.01",
+            "{}",
+            "final stage: best 5 and the control arm race on at most 12,288 flights, 2,048 confirm, delivery at least "
+            "90%",
         ),
-        ("{include_default: false, top_k: 2}", "final stage: best 2 on 2,048 fresh flights, delivery at least 90%"),
+        (
+            "{constraints: {max_cpa: 200, min_ctr: 0.01}, budget: 6000}",
+            "final stage: best 5 and the control arm race on at most 6,000 flights, 2,048 confirm, delivery at least "
+            "90%, max_cpa 200, min_ctr 0.01",
+        ),
+        (
+            "{include_default: false, top_k: 2, episodes: 512}",
+            "final stage: best 2 race on at most 1,024 flights, 512 confirm, delivery at least 90%",
+        ),
+        (
+            "{markets: [airfrance-search@nominal, 'airfrance-search@heterogeneity=1.0']}",
+            "in other markets: 2,048 flights each of airfrance-search@nominal, airfrance-search@heterogeneity=1.0",
+        ),
     ],
 )
 def test_plan_says_what_the_final_stage_asks_of_a_winner(file, select, line):
@@ -106,7 +119,7 @@ def test_each_parameter_has_a_line_with_its_spread_and_ends(file):
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_what_it_needs_is_said_line_by_line_within_the_width(file, width, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr("gaelp_ray.sweep.session.cpus_here", lambda: 6)
     lines = planned(file(RANDOM + "max_concurrent: 3\ntracking: {mode: disabled}\n"), width)
     labels = ["trials", "scheduler", "resources", "disk", "storage", "W&B", "time"]
     assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in labels] == labels
@@ -174,6 +187,69 @@ def test_the_estimate_says_what_it_is_based_on(file, gaelp_ray):
     assert "Ray 8 to 20 s. Based on 1 x 16 flights of trip-default (PPO) here, without Ray" in line
 
 
+def test_a_range_of_seconds_has_two_digits_and_no_powers():
+    ends = ((34.2, 115.0), (61.0, 140.0), (0.0, 1.26), (5000.0, 9000.0), (3e5, 1.9e7))
+    assert [_range(pair) for pair in ends] == [
+        "34 to 120 s",
+        "1 to 2.3 min",
+        "0 to 1.3 s",
+        "1.4 to 2.5 h",
+        "3.5 to 220 d",
+    ]
+
+
+@pytest.fixture
+def farm(monkeypatch):
+    """A cluster whose nodes are many, most of them alike."""
+    nodes = [Node(f"host-{number:02}", 8, 1, 32 * 10**9) for number in range(11)] + [
+        Node("a", 2, 0, 4 * 10**9),
+        Node("b", 2, 0, 4 * 10**9),
+    ]
+    asked = []
+    module = "gaelp_ray.sweep.planning.forecast.cluster_at"
+    monkeypatch.setattr(module, lambda address: asked.append(address) or Cluster("10.0.0.1:6379", tuple(nodes)))
+    return asked
+
+
+def test_on_a_cluster_nodes_that_are_alike_are_one_line(file, gaelp_ray, farm):
+    path = file(RANDOM.replace("12", "400") + "tracking: {mode: disabled}\n")
+    code, out, err = gaelp_ray("plan", path, "--address", "auto")
+    assert (code, err, farm) == (0, "", ["auto"])
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    placed = (
+        "1 CPU a trial; 92 at a time, limited by resources.cpu (92 CPUs, 11 GPUs and 360 GB of memory on 13 nodes of"
+    )
+    assert f"resources {placed}" in " ".join(lines)
+    first = next(number for number, line in enumerate(lines) if line.startswith("nodes "))
+    text = " ".join(lines[first : first + 3])
+    assert text.startswith(
+        "nodes host-00, host-01, host-02, host-03, host-04, host-05, host-06, host-07 and 3 more: each 8 CPUs, 1 GPU "
+        "and 32 GB of memory: 8 trials a, b: each 2 CPUs, 0 GPUs and 4 GB of memory: 2 trials"
+    )
+    assert any(line.startswith("all 13 nodes must see this folder as ") for line in lines)
+
+
+def test_on_a_cluster_json_has_every_node_with_its_trials(file, gaelp_ray, farm):
+    path = file(RANDOM + "resources: {gpu: 1}\ntracking: {mode: disabled}\n")
+    code, out, _ = gaelp_ray("plan", path, "--address", "auto", "--json")
+    found = json.loads(out)["forecast"]
+    assert code == 0
+    assert found["resources"]["address"] == "10.0.0.1:6379"
+    assert found["resources"]["nodes"][0] == {
+        "host": "host-00", "cpus": 8, "gpus": 1, "memory": 32 * 10**9, "trials": 1
+    }  # fmt: skip
+    assert [node["trials"] for node in found["resources"]["nodes"]] == [1] * 11 + [0, 0]
+    assert found["resources"]["at_once"] == 11
+    assert "13 nodes" in found["storage"]["warning"]
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_cluster_that_is_not_there_is_one_line(file, gaelp_ray, words):
+    code, out, err = gaelp_ray("plan", file(RANDOM), "--address", "127.0.0.1:1", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: --address 127.0.0.1:1: nothing listens there (") and err.count("\n") == 1
+
+
 @pytest.mark.parametrize("words", [[], ["--json"]])
 def test_what_can_never_run_is_shown_and_refused_with_every_reason(file, gaelp_ray, here, words):
     path = file(RANDOM + "resources: {cpu: 4096}\nstorage: trip.yaml/results\n")
@@ -190,9 +266,9 @@ def test_what_can_never_run_is_shown_and_refused_with_every_reason(file, gaelp_r
     assert [path.name for path in here.iterdir()] == ["trip.yaml"]
 
 
-def test_planning_starts_and_imports_no_ray_and_writes_nothing(file, here):
-    code = "import sys\nfrom gaelp_ray.cli.main import app\n"
-    code += "try: app(['plan', 'trip.yaml'])\nfinally: print('ray' in sys.modules)"
+def test_planning_starts_no_ray_and_writes_nothing(file, here):
+    code = "import ray\nfrom gaelp_ray.cli.main import app\n"
+    code += "try: app(['plan', 'trip.yaml'])\nfinally: print(ray.is_initialized())"
     file(RANDOM)
     done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
