@@ -5,13 +5,17 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SB3 := .venv/.sb3
 
-.PHONY: sweep test check bench cost quality sb3 clean
+.PHONY: sweep test slow check bench cost reliability quality selection sb3 clean
 
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
 
 test: $(STAMP)  ## all tests, two files at a time: those of sweeps mostly wait for Ray
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(STAMP)  ## sweeps in S3 and on several nodes, faults in real sweeps: three at a time, as they mostly wait
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m slow --ignore tests/sweep/faults
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow tests/sweep/faults
 
 check: $(STAMP)  ## style, types, and who may import whom
 	$(BIN)/ruff format --check .
@@ -23,11 +27,18 @@ bench: $(STAMP)  ## speed, as ratios measured in one run
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/learners.py
 
-cost: $(STAMP)  ## what tracking costs a training: 12 trainings of 10,000 episodes
+cost: $(STAMP)  ## what W&B costs a training of 10,000 episodes, and the trials of a sweep
 	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/wandb_share.py
+
+reliability: $(STAMP)  ## the same faults, with the table of docs/reliability.md
+	$(BIN)/python benchmarks/reliability
 
 quality: $(STAMP)  ## how good the bidders are, paired on common flights: most of an hour
 	$(BIN)/python benchmarks/quality.py
+
+selection: $(STAMP)  ## how often the final stage is right, beside simpler ways to choose: two minutes, no simulator
+	$(BIN)/python benchmarks/selection.py
 
 sb3: $(SB3)  ## the extra sb3: torch and stable-baselines3, for agents sb3:PPO, sb3:A2C, sb3:SAC and for bench
 

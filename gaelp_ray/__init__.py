@@ -13,9 +13,9 @@ from gaelp_ray.market import Market, load_market
 from gaelp_ray.simulator import AdCampaignEnv, AdCampaignVectorEnv
 
 if TYPE_CHECKING:
+    from gaelp_ray.retrieval import load_best
     from gaelp_ray.sweep.format.load import load_sweep
     from gaelp_ray.sweep.pipeline import run_sweep
-    from gaelp_ray.sweep.store import load_best
     from gaelp_ray.tracking.tracker import GAELPWandbTracker, create_experiment_tracker
     from gaelp_ray.trainer import IntegratedGAELPTrainer
 
@@ -37,7 +37,7 @@ _LAZY = {
     "GAELPWandbTracker": "gaelp_ray.tracking.tracker",
     "IntegratedGAELPTrainer": "gaelp_ray.trainer",
     "create_experiment_tracker": "gaelp_ray.tracking.tracker",
-    "load_best": "gaelp_ray.sweep.store",
+    "load_best": "gaelp_ray.retrieval",
     "load_sweep": "gaelp_ray.sweep.format.load",
     "run_sweep": "gaelp_ray.sweep.pipeline",
 }

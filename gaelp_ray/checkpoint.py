@@ -21,8 +21,9 @@ import numpy as np
 from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, ModelError
+from gaelp_ray.market import Market
 from gaelp_ray.simulator.own import OwnEnv
-from gaelp_ray.worlds import World, untrained, world_from
+from gaelp_ray.worlds import World, other_channels, untrained, world_from
 
 FORMAT = 1
 ARRAYS, DESCRIPTION = "model.npz", "model.json"
@@ -37,15 +38,13 @@ class Model:
     market: World
     about: Mapping[str, Any]  # metrics, origin and whatever else was saved with it
 
-    def require_market(self, market: World) -> None:
-        """Raises ModelError unless the agent was trained for exactly this market (same numbers, same sources)."""
+    def require_market(self, market: Market) -> None:
+        """Raises ModelError unless the agent can fly there; it keeps the beliefs that it was trained with."""
         if isinstance(self.market, OwnEnv):
             raise ModelError(f"the model flies in the environment {self.market.name!r}, no market: leave --market out")
-        if market.hash != self.market.hash:
-            raise ModelError(
-                f"the model was trained for the market {self.market.name!r} ({self.market.hash[:12]}), not for "
-                f"{market.name!r} ({market.hash[:12]}): leave --market out, or train a model for that market"
-            )
+        if others := other_channels(self.market, market):
+            remedy = "name a market with its channels in their order, or train a model for that one"
+            raise ModelError(f"the model bids {others}: {remedy}")
 
 
 def save_model(folder: Path, model: Model) -> None:
@@ -144,6 +143,8 @@ def write_json(path: Path, content: Any) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         scratch.write_text(text + "\n", encoding="utf-8")
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut after the renaming leaves an empty file
         scratch.replace(path)
     except OSError:  # a full disk: half a file would be in the way
         scratch.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gaelp_ray.errors import ConfigError, did_you_mean
@@ -73,7 +74,7 @@ class GAELPExperimentConfig(BaseModel):
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**_plain(values))
         except ValidationError as error:
             raise ConfigError(config_problems(error)) from None
 
@@ -105,6 +106,14 @@ class GAELPExperimentConfig(BaseModel):
     def replace(self, values: Mapping[str, Any]) -> GAELPExperimentConfig:
         """A copy with the given fields changed; keys may be dotted (`ppo.clip_range`)."""
         return GAELPExperimentConfig(**nest(values, into=self.to_dict()))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers as numpy's generators draw them become Python's, also in sections."""
+    return {
+        key: _plain(value) if isinstance(value, Mapping) else value.item() if isinstance(value, np.generic) else value
+        for key, value in values.items()
+    }
 
 
 def nest(values: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> dict[str, Any]:

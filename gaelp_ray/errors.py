@@ -7,9 +7,15 @@
     │   ├── TableError        a table of campaign results that cannot be calibrated from
     │   ├── OwnEnvError       an environment of the user's own
     │   ├── SweepFileError    a sweep file: all of its problems at once
+    │   ├── ClusterFileError  a file of Ray's cluster launcher: all of its problems at once
     │   ├── StorageError      a folder that cannot be written, exists already, or is not there
+    │   │   └── NoWinnerError     a sweep that has ended without a model to hand out: exit code 1
     │   ├── ResourceError     a trial asks for more than there is, so that it would wait for ever
     │   └── ModelError        a model folder that is missing, damaged, or made for another market
+    ├── NodeError             a node of a cluster is no place for a trial: the trial goes on elsewhere
+    ├── ClusterError          a cluster has lost a submitted sweep, or does not say any more how it goes
+    │   └── HeadAway              its head does not answer now: it is asked again, for some minutes
+    ├── TrackingError         W&B is away, refuses the key, or did not take a run: what was measured lies in the folder
     ├── SweepInterrupted      Ctrl-C: exit code 130, what was finished stays
     └── TrainingError         a training cannot go on: the trial has failed, the sweep goes on
 
@@ -58,8 +64,20 @@ class SweepFileError(InputError):
         super().__init__("\n".join(self.problems))
 
 
+class ClusterFileError(InputError):
+    """A file of Ray's cluster launcher would not come up, or not as it should. `problems` holds one line each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
 class StorageError(InputError):
     """A folder cannot be written, exists already, or is not there."""
+
+
+class NoWinnerError(StorageError):
+    """A sweep that has ended without an eligible winner, so that there is no model to hand out."""
 
 
 class ResourceError(InputError):
@@ -68,6 +86,22 @@ class ResourceError(InputError):
 
 class ModelError(InputError):
     """A model folder is missing, damaged, or was made for another market."""
+
+
+class TrackingError(GaelpError):
+    """W&B is away, refuses the key, or did not take a run; what was measured lies in the folder all the same."""
+
+
+class NodeError(GaelpError):
+    """A node of a cluster is no place for a sweep's trials; the one that was there goes on elsewhere."""
+
+
+class ClusterError(GaelpError):
+    """A cluster has lost a sweep that was submitted to it, or does not say any more how it goes."""
+
+
+class HeadAway(ClusterError):
+    """The head of a cluster does not answer now; it may later."""
 
 
 class SweepInterrupted(GaelpError):
@@ -86,3 +120,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean {lowered[close[0]]!r}?"
     return f"Known: {', '.join(choices)}."
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type and the first line of its message."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from statistics import stdev
 from typing import Any
@@ -70,13 +70,32 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class Raced:
+    """How an arm did in the race: the flights it took part in, and when and why it was dropped."""
+
+    flights: int
+    roas: float
+    dropped: int | None = None  # in this round, from 1; None: never
+    by: str = ""  # the arm above it; "" where it broke a bound
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """One arm of the final stage. `trial` is None for the reference line, which no trial trained."""
+    """One arm of the final stage. `trial` is None for the reference line, which no trial trained.
+
+    `evaluation` is of the confirmation's flights for arms that were confirmed, which had no part in choosing; of the
+    race's for the others. `weights` says which of the trial's kept models flew: its seed, `last` or `best`. `markets`
+    are of flights in other markets, by the names that the sweep file gives them; empty for an arm that flew in none.
+    """
 
     label: str
     role: str  # "candidate", "default" (the control arm) or "reference" (BayesDual with its default constants)
     evaluation: Evaluation
     trial: TrialResult | None = None
+    race: Raced | None = None
+    confirmed: bool = False
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    markets: Mapping[str, Evaluation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,14 +112,62 @@ class Comparison:
             return "tie"
         return "above" if self.difference > 0 else "below"
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values with the verdict."""
+        low, high = self.interval.low, self.interval.high
+        return {"difference": self.difference, "low": low, "high": high, "verdict": self.verdict}
+
+
+UNDELIVERED: Mapping[str, Any] = {"difference": None, "low": None, "high": None, "verdict": "undelivered"}
+"""In place of a comparison of arms of which one did not deliver: ROAS falls with the spending."""
+
+
+@dataclass(frozen=True)
+class PlayOff:
+    """Two arms on fresh flights: the leader of a race, and the control arm that a tie would keep.
+
+    comparison: ROAS of the leader less that of the control arm; None where it says nothing, as one of them may not win.
+    """
+
+    leader: str
+    flights: int  # of each of the two
+    comparison: Comparison | None
+
+    @property
+    def won(self) -> bool:
+        """By the leader."""
+        return self.comparison is not None and self.comparison.verdict == "above"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        found = self.comparison.as_dict() if self.comparison else dict(UNDELIVERED)
+        return {"leader": self.leader, "flights": self.flights, "won": self.won, **found}
+
+
+@dataclass(frozen=True)
+class RaceFacts:
+    """What a race took: rounds, flights of all arms, the flights that it was allowed, and the error it may make."""
+
+    arms: int
+    rounds: int
+    flights: int
+    budget: int
+    error: float
+    attempt: int = 1  # which confirmation counted: others had chosen an arm that fresh flights showed to be ineligible
+
 
 @dataclass(frozen=True)
 class Selection:
-    """Who won the final stage, and how sure that is."""
+    """Who was kept in the final stage, why, and how sure that is."""
 
-    ranking: tuple[Candidate, ...]  # eligible arms first, each group by falling ROAS
+    ranking: tuple[Candidate, ...]  # who was kept; other eligible arms, those never dropped first; the others
     ineligible: Mapping[str, str]  # label -> reason, for every arm that may not win
-    winner: Candidate | None
+    winner: Candidate | None  # who was kept, which in a tie is no better than the others
     reason: str
     versus_default: Comparison | None = None
     versus_reference: Comparison | None = None
+    decision: str = "none"  # or "winner" or "tie"
+    rule: str = ""  # which rule decided
+    tied: tuple[str, ...] = ()  # arms that may be as good as the one that was kept
+    race: RaceFacts | None = None
+    play_off: PlayOff | None = None

@@ -16,6 +16,7 @@ from gaelp_ray.calibration.held_out import compare_held_out
 from gaelp_ray.checkpoint import Model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import MarketError
+from gaelp_ray.evidence.intervals import compare
 from gaelp_ray.market import Market
 from gaelp_ray.market.headline import headline
 from gaelp_ray.progress import Checkpoints, Progress
@@ -23,7 +24,7 @@ from gaelp_ray.records import MIN_DELIVERY, Evaluation
 from gaelp_ray.tracking.bar import TrainingBar
 from gaelp_ray.tracking.tracker import GAELPWandbTracker
 from gaelp_ray.tracking.values import file_name
-from gaelp_ray.training import Iteration, Stream, compare, evaluate, fly_as_trained, train
+from gaelp_ray.training import Iteration, Stream, evaluate, fly_as_trained, train
 from gaelp_ray.worlds import reference_for, training_flights, untrained, world_of
 
 BATCH = 10

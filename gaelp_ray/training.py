@@ -18,14 +18,12 @@ import numpy.typing as npt
 
 from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, FloatArray, Interval, Rollout, logged_episode
-from gaelp_ray.results import Comparison
+from gaelp_ray.evidence.intervals import summarise
+from gaelp_ray.records import Evaluation, FlightTotals, FloatArray, Rollout, logged_episode
 from gaelp_ray.worlds import Flights, World, fresh_flights, training_flights, untrained, world_of
 
 EVALUATION_BATCH = 256
 """Flights that are evaluated in one numpy batch; part of what a seed means, so never tuned to a machine."""
-
-RESAMPLES, PAIRED_RESAMPLES = 2000, 4000
 
 
 class Stream(IntEnum):
@@ -36,7 +34,11 @@ class Stream(IntEnum):
     VALIDATION = 3
     SELECTION = 4
     EVALUATION = 5
-    BOOTSTRAP = 6
+    WEIGHTS = 6
+    CONFIRMATION = 7
+    GATE = 8
+    MARKETS = 9
+    PLAYOFF = 10
 
 
 @dataclass(frozen=True)
@@ -169,36 +171,3 @@ def fly_batch(agent: Agent, world: World, flights: int, seeds: Sequence[int]) ->
 def flight_seed(entropy: Sequence[int]) -> int:
     """One integer for gymnasium's reset(seed=...) from a sequence of them."""
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
-
-
-def summarise(totals: FlightTotals, confidence: float, min_delivery: float = MIN_DELIVERY) -> Evaluation:
-    """Pooled metrics of flights, with a percentile bootstrap interval for pooled ROAS (flights are resampled)."""
-    rng = np.random.default_rng(Stream.BOOTSTRAP)
-    flights = len(totals)
-    counts = rng.multinomial(flights, np.full(flights, 1.0 / flights), size=RESAMPLES).astype(np.float64)
-    cost = counts @ totals.cost
-    samples = np.divide(counts @ totals.revenue, cost, out=np.full_like(cost, np.nan), where=cost > 0)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.nanquantile(samples, [tail, 1.0 - tail]) if np.isfinite(samples).any() else (np.nan, np.nan)
-    return Evaluation(totals.pooled(min_delivery), Interval(float(low), float(high)), confidence, totals)
-
-
-def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
-    """ROAS of a minus ROAS of b on the same flights, with a paired percentile bootstrap interval.
-
-    Raises ValueError if the flights are not the same: the budgets of common flights are equal.
-    """
-    if not np.array_equal(a.budget, b.budget):
-        raise ValueError("the two arms did not fly the same flights")
-    n = len(a)
-    rng = np.random.default_rng(n)
-    counts = rng.multinomial(n, np.full(n, 1.0 / n), size=PAIRED_RESAMPLES).astype(np.float64)
-    samples = _roas(counts, a) - _roas(counts, b)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(samples, [tail, 1.0 - tail])
-    return Comparison(a.pooled().roas - b.pooled().roas, Interval(float(low), float(high)))
-
-
-def _roas(counts: FloatArray, flights: FlightTotals) -> FloatArray:
-    roas: FloatArray = (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
-    return roas

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from gaelp_ray.agents import Action, Agent, copies, make_agent, make_policy, reference_bidder
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.errors import MarketError
+from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
 from gaelp_ray.market import Market, load_market
-from gaelp_ray.market.market import market_from
+from gaelp_ray.market.market import is_market_file, market_from
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.simulator import AdCampaignVectorEnv
@@ -59,6 +59,65 @@ def market_of(config: GAELPExperimentConfig) -> Market:
         config.conversion_delay,
         config.fatigue_half_life,
     )
+
+
+WAYS = {
+    **{"realistic": ("departures", str), "nominal": ("departures", str)},
+    **{"second_price": ("auction", str), "first_price": ("auction", str)},
+    **{name: (name, float) for name in ("heterogeneity", "conversion_delay", "fatigue_half_life")},
+}
+"""What may follow a market's name: a value that says itself whose it is, or a field that has a number."""
+
+
+def market_named(text: str) -> Market:
+    """A market as a command line names it: `airfrance-search`, `my.yaml`, `my.yaml@nominal,heterogeneity=1.0`.
+
+    Raises MarketError.
+    """
+    name, ways = parts_of(text)
+    if not ways:
+        return load_market(name)
+    try:
+        return market_of(GAELPExperimentConfig(market=name, **dict(_way(way.strip()) for way in ways[1:].split(","))))
+    except (ConfigError, ValueError) as error:
+        raise MarketError(f"market {text!r}: {error}") from None
+
+
+def parts_of(text: str) -> tuple[str, str]:
+    """The name or the file of a market as it is named, and the rest of the text: from the `@` on, or nothing."""
+    name, at, ways = (text, "", "") if is_market_file(text) else text.rpartition("@")
+    return (name, at + ways) if at else (text, "")
+
+
+def other_channels(mine: Market, theirs: Market) -> str:
+    """Why whoever bids in one market cannot bid in another: what each of them bids for; empty where it can.
+
+    An agent sees and bids for the very channels that it was trained for, in their order. Their calibrated numbers may
+    be others: what it sees is relative to those of the market it flies in, and so are its bids.
+    """
+    known, names = mine.channel_names, theirs.channel_names
+    if known == names:
+        return ""
+    # The first name that is another one at its place, else the first.
+    other = next((name for name, own in zip(names, known, strict=False) if name != own), names[0])
+    return (
+        f"for the {len(known)} channels of {mine.name!r} ({known[0]!r}, ...), not for the {len(names)} of "
+        f"{theirs.name!r} ({other!r}, ...)"
+    )
+
+
+def _way(way: str) -> tuple[str, Any]:
+    """(field, value) of one word after the `@`."""
+    key, equals, number = way.partition("=")
+    if key not in WAYS:
+        raise ValueError(f"unknown {way!r} after the @. {did_you_mean(key, WAYS)}")
+    field, kind = WAYS[key]
+    if bool(equals) != (kind is float):
+        raise ValueError(f"write {key}=NUMBER" if kind is float else f"{key} has no value")
+    try:
+        return field, kind(number if equals else key)
+    except ValueError:
+        raise ValueError(f"{key}: {number!r} is not a number") from None
 
 
 def world_from(data: Any, where: str) -> World:

@@ -8,6 +8,11 @@ import sys
 
 import pytest
 
+pytest_plugins = ["wandb_server.fixture"]
+
+SLOW_SECONDS = 1500.0
+"""For a slow test, with its setup, unless it says otherwise: real sweeps, several at a time, on a busy machine."""
+
 SHOP = """\
 import gymnasium
 import numpy as np
@@ -37,12 +42,25 @@ class Shop(gymnasium.Env):
 """
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def offline_wandb():
     # Whoever runs the tests may have an account; no test may use it or ask a server.
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         del os.environ[name]
     os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_ERROR_REPORTING="false", OMP_NUM_THREADS="1")
+
+
+@pytest.fixture
+def off(here, monkeypatch):
+    """The working directory that a test's own room gives it, in which nothing of W&B is started."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return here
 
 
 @pytest.fixture

@@ -212,11 +212,22 @@ def test_pickled_objects_and_foreign_files_are_never_loaded(saved, content):
         load_model(saved)
 
 
-def test_model_is_refused_for_another_market(saved):
+def test_model_flies_in_markets_with_its_channels_only(saved):
     model = load_model(saved)
-    model.require_market(load_market("airfrance-search"))
-    with pytest.raises(ModelError, match=r"trained for the market 'airfrance-search' \(\w{12}\), not for .*--market"):
-        model.require_market(MARKET.variant("nominal"))
+    for there in (load_market("airfrance-search"), MARKET.variant("nominal", heterogeneity=1.0)):
+        model.require_market(there)
+    other = load_market("kag-social")
+    with pytest.raises(ModelError, match=r"the 7 channels of 'airfrance-search' \('Google - Global', .*\('916 F', "):
+        model.require_market(other)
+    swapped = MARKET.model_copy(
+        update={
+            "channels": MARKET.channels.model_copy(
+                update={"rows": [*MARKET.channels.rows[:-2], *MARKET.channels.rows[:-3:-1]]}
+            )
+        }
+    )
+    with pytest.raises(ModelError, match="channels in their order"):
+        model.require_market(swapped)
 
 
 @pytest.mark.parametrize(

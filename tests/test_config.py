@@ -1,5 +1,8 @@
 """A configuration says what it holds, refuses what is wrong, and names the remedy."""
 
+import json
+
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -133,6 +136,15 @@ def test_conditions_are_the_markets_own_unless_given():
 def test_number_that_yaml_read_as_text_comes_with_the_remedy(text, number):
     with pytest.raises(ConfigError, match=f"learning_rate: '{text}' is text, not a number: write {number} "):
         GAELPExperimentConfig(learning_rate=text)
+
+
+def test_numbers_that_numpy_has_drawn_are_numbers():
+    drawn = {"num_episodes": np.int64(64), "learning_rate": np.float32(0.5), "ppo": {"epochs": np.int32(2)}}
+    config = GAELPExperimentConfig(**drawn, note=np.float64(1.5))
+    assert config == GAELPExperimentConfig(num_episodes=64, learning_rate=0.5, ppo={"epochs": 2}, note=1.5)
+    assert type(config.num_episodes) is int and json.loads(json.dumps(config.to_dict()))["note"] == 1.5
+    with pytest.raises(ConfigError, match=r"num_episodes: 64\.0 should be a valid integer"):
+        GAELPExperimentConfig(num_episodes=np.float64(64.0))
 
 
 def test_allowed_choices_are_named():

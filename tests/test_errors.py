@@ -3,7 +3,7 @@
 import pytest
 
 from gaelp_ray import errors
-from gaelp_ray.errors import GaelpError, InputError, SweepFileError, did_you_mean
+from gaelp_ray.errors import GaelpError, InputError, SweepFileError, describe, did_you_mean
 
 FAMILY = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GaelpError)]
 INPUT_ERRORS = ("ConfigError", "MarketError", "SweepFileError", "StorageError", "ModelError")
@@ -48,3 +48,17 @@ def test_misspelt_name_comes_with_the_closest_known_one(typed, meant):
 
 def test_name_like_no_other_comes_with_all_known_ones_in_order():
     assert did_you_mean("zebra", ["PPO", "BayesDual", "PID"]) == "Known: BayesDual, PID, PPO."
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\ntwo"), "ValueError: one"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (RuntimeError(), "RuntimeError"),
+        (RuntimeError("  \n"), "RuntimeError"),
+        (RuntimeError("\n first\nsecond"), "RuntimeError: first"),
+    ],
+)
+def test_an_exception_is_told_in_one_line(error, line):
+    assert describe(error) == line

@@ -22,7 +22,11 @@ def imported_by(statement: str) -> set[str]:
     "statement", ["import gaelp_ray", "import gaelp_ray.cli.main", "from gaelp_ray import load_best"]
 )
 def test_neither_ray_nor_wandb_is_imported_before_a_sweep_runs(statement):
-    assert not {"ray", "wandb"} & imported_by(statement)
+    assert not {"ray", "wandb", "pyarrow"} & imported_by(statement)
+
+
+def test_workers_of_the_final_stage_start_without_what_they_do_not_need():
+    assert not {"wandb", "pandas", "ray.tune"} & imported_by("import gaelp_ray.sweep.outcome.reflight")
 
 
 def test_every_public_name_is_there():

@@ -18,6 +18,8 @@ from gaelp_ray.checkpoint import load_model
 from gaelp_ray.tracking.offline import offline_runs
 from gaelp_ray.training import Stream, evaluate
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -45,7 +47,7 @@ def quickstart(tmp_path_factory):
         while done.poll() is None and not {"raylet", "wandb-core"} <= seen:  # the mark is on what the test is about
             seen |= {Path(words[0]).name for words in started_by_it().values() if words}
             time.sleep(0.5)
-        out, err = done.communicate(timeout=280)
+        out, err = done.communicate(timeout=1200)
     assert done.returncode == 0, out + err
     assert {"raylet", "wandb-core"} <= seen
     assert sorted(path.name for path in here.iterdir() if path.name != "home") == ["results"]
@@ -60,11 +62,14 @@ def record(quickstart):
 def test_it_ends_with_all_that_a_person_needs(quickstart, record):
     _, printed, _ = quickstart
     winner = record["winner"]
-    assert re.search(rf"winner {winner['trial']}: ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, delivery", printed)
+    kept = rf"(winner {winner['trial']}|tie, {winner['trial']} is kept)"
+    assert re.search(rf"{kept}: ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, delivery", printed)
+    assert re.search(r"race: 4 arms, \d+ rounds, [\d,]+ of 16,384 flights; among equals it calls a winner", printed)
     assert "optimality" in printed and "BayesDual (reference)" in printed
     assert "model: results/quickstart/best" in printed
     assert "gaelp-ray best quickstart -o my_model" in printed
-    assert re.search(r"13 trials \(0 failed\), \d+ CPU s in \d+ s on \d+ cores \(\d+% busy", printed)
+    assert "trials: 13 completed\n" in printed
+    assert re.search(r"time: \d+ CPU s in \d+ s on \d+ cores \(\d+% busy", printed)
 
 
 def test_twelve_sampled_trials_of_at_least_200_000_steps(record):
@@ -99,7 +104,7 @@ def test_one_complete_wandb_run_per_trial_and_one_for_the_selection(quickstart, 
         assert run.summary["delivered_roas"] == pytest.approx(flown[name]["search_score"])
     (select,) = [run for run in runs if run.job_type == "select"]
     (model,) = [artifact for artifact in select.artifacts if artifact["type"] == "model"]
-    assert {"best", "quickstart"} <= set(model["aliases"])
+    assert {"candidate", "quickstart"} <= set(model["aliases"])
     assert select.exit_code == 0
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from gaelp_ray.training import (
     fly_as_trained,
     fly_batch,
     make_untrained,
-    summarise,
     train,
 )
 from gaelp_ray.worlds import market_of
@@ -297,55 +295,6 @@ def test_evaluation_is_the_flights_of_its_batches_in_order():
     assert whole.metrics.flights == 300
     assert_same_totals(whole.totals, FlightTotals.concatenate(parts))
     assert_same_totals(parts[0], evaluate(agent, MARKET, 256, SEEDS).totals)
-
-
-def made_up(rng: np.random.Generator, flights: int) -> FlightTotals:
-    """Flights whose pooled ROAS is 5 in the long run, with larger budgets earning less per unit."""
-    cost = rng.uniform(50.0, 150.0, flights)
-    revenue = cost * (6.0 - cost / 100.0 * 12.0 / 13.0) * rng.gamma(4.0, 0.25, flights)
-    arrays = {name: np.ones(flights) for name in PER_FLIGHT} | {"cost": cost, "revenue": revenue, "budget": cost}
-    return FlightTotals(steps=168, **arrays)
-
-
-@pytest.mark.parametrize("confidence", [0.95, 0.8])
-def test_interval_covers_about_as_often_as_it_says(confidence):
-    rng = np.random.default_rng(1)
-    covered = [5.0 in summarise(made_up(rng, 80), confidence).roas_interval for _ in range(250)]
-    assert np.mean(covered) == pytest.approx(confidence, abs=0.06)
-
-
-def test_more_flights_and_less_confidence_make_the_interval_narrower():
-    rng = np.random.default_rng(2)
-    few, many = made_up(rng, 50), made_up(rng, 800)
-
-    def width(totals: FlightTotals, confidence: float) -> float:
-        interval = summarise(totals, confidence).roas_interval
-        return interval.high - interval.low
-
-    assert width(many, 0.95) < 0.5 * width(few, 0.95)
-    assert width(few, 0.5) < width(few, 0.95)
-
-
-def test_interval_is_around_the_pooled_roas_and_repeatable():
-    totals = made_up(np.random.default_rng(3), 60)
-    evaluation = summarise(totals, 0.95)
-    assert evaluation.metrics.roas == totals.revenue.sum() / totals.cost.sum()
-    assert evaluation.metrics.roas in evaluation.roas_interval
-    assert evaluation.confidence == 0.95
-    assert summarise(totals, 0.95).roas_interval == evaluation.roas_interval
-
-
-def test_summary_counts_delivery_as_it_is_told():
-    totals = replace(made_up(np.random.default_rng(5), 5), budget=np.full(5, 1000.0))
-    strict, lenient = (summarise(totals, 0.95, min_delivery=share).metrics for share in (0.9, 0.0))
-    assert strict.delivered_roas == pytest.approx(totals.revenue.sum() / 4500.0)
-    assert lenient.delivered_roas == pytest.approx(lenient.roas)
-
-
-def test_flights_that_spent_nothing_have_no_roas_and_no_interval():
-    totals = replace(made_up(np.random.default_rng(4), 5), cost=np.zeros(5), revenue=np.zeros(5))
-    evaluation = summarise(totals, 0.95)
-    assert np.isnan([evaluation.metrics.roas, evaluation.roas_interval.low, evaluation.roas_interval.high]).all()
 
 
 def test_an_evaluation_without_flights_is_refused():

@@ -13,9 +13,18 @@ from gaelp_ray.checkpoint import Model, load_model, save_model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, ModelError, OwnEnvError
 from gaelp_ray.market import load_market
+from gaelp_ray.market.market import PRESETS, market_from
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.training import evaluate, make_untrained, train
-from gaelp_ray.worlds import MARKET_FIELDS, reference_for, untrained, world_from, world_of
+from gaelp_ray.worlds import (
+    MARKET_FIELDS,
+    market_named,
+    other_channels,
+    reference_for,
+    untrained,
+    world_from,
+    world_of,
+)
 
 KEYS = {"env": "shop:Shop", "num_episodes": 16, "batch_size": 8, "ppo": {"reference": "none"}}
 
@@ -136,3 +145,65 @@ def test_a_model_of_an_environment_is_for_no_market(saved, tmp_path):
     model = load_model(tmp_path / "model")
     with pytest.raises(ModelError, match="flies in the environment 'shop:Shop', no market: leave --market out"):
         model.require_market(load_market("airfrance-search"))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("airfrance-search", {}),
+        ("airfrance-search@realistic", {}),
+        ("airfrance-search@nominal", {"departures": "nominal"}),
+        ("airfrance-search@heterogeneity=1.0, first_price", {"heterogeneity": 1.0, "auction": "first_price"}),
+        (
+            "airfrance-search@conversion_delay=24,fatigue_half_life=2",
+            {"conversion_delay": 24.0, "fatigue_half_life": 2.0},
+        ),
+    ],
+)
+def test_a_market_is_named_with_what_is_changed_of_it(text, values):
+    assert market_named(text).hash == world_of(GAELPExperimentConfig(**values)).hash
+
+
+def test_a_file_is_named_as_well_and_may_have_an_at_in_its_path(tmp_path):
+    folder = tmp_path / "me@home"
+    folder.mkdir()
+    shutil.copyfile(str(PRESETS / "airfrance-search.yaml"), folder / "mine.yaml")
+    assert market_named(f"{folder}/mine.yaml").hash == load_market("airfrance-search").hash
+    nominal = load_market("airfrance-search").variant("nominal")
+    assert market_named(f"{folder}/mine.yaml@nominal").hash == nominal.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mars@nominal", "unknown market 'mars'"),
+        (
+            "airfrance-search@easy",
+            "market 'airfrance-search@easy': unknown 'easy' after the @. Known: conversion_delay",
+        ),
+        ("airfrance-search@heterogenity=1", "Did you mean 'heterogeneity'?"),
+        ("airfrance-search@heterogeneity", "write heterogeneity=NUMBER"),
+        ("airfrance-search@heterogeneity=x", "heterogeneity: 'x' is not a number"),
+        ("airfrance-search@heterogeneity=9", "market 'airfrance-search@heterogeneity=9': heterogeneity: 9.0 should be"),
+        ("airfrance-search@heterogeneity=nan", "heterogeneity: nan should be"),
+        ("airfrance-search@nominal=1", "nominal has no value"),
+        ("airfrance-search@", "unknown '' after the @"),
+    ],
+)
+def test_a_market_named_wrongly_is_one_clear_line(text, problem):
+    with pytest.raises(MarketError) as refused:
+        market_named(text)
+    assert problem in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_agent_bids_in_markets_of_the_same_channels_in_the_same_order():
+    mine = load_market("airfrance-search")
+    data, rows = mine.model_dump(mode="json"), mine.model_dump(mode="json")["channels"]["rows"]
+
+    def with_rows(rows):
+        return market_from(data | {"held_out": None, "channels": data["channels"] | {"rows": rows}}, "theirs")
+
+    assert other_channels(mine, mine.variant("nominal")) == ""
+    swapped = other_channels(mine, with_rows([*rows[:2], rows[3], rows[2], *rows[4:]]))
+    assert swapped.endswith(f"not for the 7 of 'airfrance-search' ({rows[3]['name']!r}, ...)")
+    assert other_channels(mine, with_rows(rows[:3])).endswith(f"the 3 of 'airfrance-search' ({rows[0]['name']!r}, ...)")

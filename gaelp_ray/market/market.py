@@ -181,13 +181,18 @@ def market_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in PRESETS.iterdir() if entry.name.endswith(".yaml"))
 
 
+def is_market_file(name: object) -> bool:
+    """Whether a market is a file of somebody's own, by its path, and not one that the package ships."""
+    return str(name).endswith((".yaml", ".yml"))
+
+
 def load_market(name: str | Path) -> Market:
     """A shipped market by its name, or any market file by its path (ending in .yaml or .yml).
 
     Raises MarketError: unknown name, unreadable file, or the list of what is wrong in it.
     """
     name = str(name)
-    if not name.endswith((".yaml", ".yml")):
+    if not is_market_file(name):
         if name not in market_names():
             raise MarketError(f"unknown market {name!r}. {did_you_mean(name, market_names())}")
         return parse_market((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name)
