@@ -172,11 +172,12 @@ def flown(found, name):
     return found[name].metrics["training_iteration"]
 
 
-def check_notes(run, iterations):
-    """What was stopped is where the notes say, the others came to their end, and all have a checkpoint."""
+def check_notes(run, iterations, unsaved=()):
+    """What was stopped is where the notes say, the others came to their end; all but the unsaved have a checkpoint."""
     for name in (CONTROL, *QUALITIES):
         assert run.iterations(name) == run.scheduler.stopped.get(name, iterations), name
-        assert run.found[name].checkpoint is not None and run.found[name].error is None, name
+        assert name in unsaved or run.found[name].checkpoint is not None, name
+        assert run.found[name].error is None, name
     assert not {BEST, CONTROL} & set(run.scheduler.stopped)
 
 
@@ -198,8 +199,9 @@ def test_asha_stops_the_bad_at_its_rungs(fly):
 def test_hyperband_pauses_its_bracket_and_keeps_the_best_of_it(fly):
     # 10 iterations and eta 3: three trials in a bracket without halving, the next five meet at iteration 3.
     run = fly(spec_of(scheduler={"type": "hyperband", "reduction_factor": 3}), population(10))
-    check_notes(run, 10)
-    assert run.scheduler.stopped == {"g": 3, WORST: 3, BLIND: 3}
+    losers = {"g": 3, WORST: 3, BLIND: 3}
+    check_notes(run, 10, unsaved=losers)  # a pause that is still being saved when its trial is stopped, Tune forgets
+    assert run.scheduler.stopped == losers
 
 
 def test_median_stops_what_is_below_the_others_means(fly):
