@@ -20,6 +20,7 @@ from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.evidence.intervals import summarise
 from gaelp_ray.records import Evaluation, FlightTotals, FloatArray, Rollout, logged_episode
+from gaelp_ray.threads import one_thread
 from gaelp_ray.worlds import Flights, World, fresh_flights, training_flights, untrained, world_of
 
 EVALUATION_BATCH = 256
@@ -92,6 +93,7 @@ def _ratios(above: FloatArray, below: FloatArray) -> FloatArray:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
+@one_thread()
 def make_untrained(config: GAELPExperimentConfig) -> tuple[Flights, Agent]:
     """The environment and the agent of a configuration."""
     world = world_of(config)
@@ -103,7 +105,9 @@ def train(env: Flights, agent: Agent, config: GAELPExperimentConfig, done: int =
     for number in range(done + 1, config.iterations + 1):
         env_seed, agent_seed = ([config.seed, stream, number] for stream in (Stream.TRAINING, Stream.EXPLORATION))
         rollout = fly(env, agent, (env_seed, agent_seed), progress=(number - 1) / config.iterations)
-        yield _iteration(number, env, rollout, agent.update(rollout))
+        with one_thread():
+            learning = agent.update(rollout)
+        yield _iteration(number, env, rollout, learning)
 
 
 def fly_as_trained(env: Flights, agent: Agent, config: GAELPExperimentConfig, number: int) -> Iteration:
@@ -120,6 +124,7 @@ def _iteration(number: int, env: Flights, rollout: Rollout, learning: dict[str, 
     return Iteration(number, env.totals(), rollout.rewards.sum(axis=0), lengths, learning)
 
 
+@one_thread()
 def fly(
     env: Flights,
     agent: Agent,

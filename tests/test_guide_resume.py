@@ -26,7 +26,6 @@ COMMANDS = re.findall(r"^\$ gaelp-ray (.*)$", PAGE, re.MULTILINE)
 def quickstart(tmp_path, monkeypatch):
     """The quickstart as it has ended, its training shortened."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     file = yaml.safe_load((ROOT / "sweeps" / "quickstart.yaml").read_text(encoding="utf-8"))
     file |= {"name": "quickstart", "trial": {**file["trial"], "num_episodes": 32, "batch_size": 16}}
     (tmp_path / "quickstart.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")

@@ -6,12 +6,14 @@ import numpy as np
 
 from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, FloatArray, Interval
 from gaelp_ray.results import Comparison
+from gaelp_ray.threads import one_thread
 
 RESAMPLES, PAIRED_RESAMPLES = 2000, 4000
 SEED = 6
 """Of the resampling: the same flights have the same interval."""
 
 
+@one_thread()
 def summarise(totals: FlightTotals, confidence: float, min_delivery: float = MIN_DELIVERY) -> Evaluation:
     """Pooled metrics of flights, with a percentile bootstrap interval for pooled ROAS (flights are resampled)."""
     rng = np.random.default_rng(SEED)
@@ -24,6 +26,7 @@ def summarise(totals: FlightTotals, confidence: float, min_delivery: float = MIN
     return Evaluation(totals.pooled(min_delivery), Interval(float(low), float(high)), confidence, totals)
 
 
+@one_thread()
 def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
     """ROAS of a minus ROAS of b on the same flights, with a paired percentile bootstrap interval.
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.threads import matrix_products
 
 COMMIT = "GAELP_RAY_COMMIT"
 """Says of code that was sent without its .git which commit it is; a `+` at the end: and it was changed."""
@@ -33,6 +34,7 @@ def provenance(plan: SweepPlan, tracking: Mapping[str, str]) -> dict[str, Any]:
         "market": {"name": plan.market.name, "hash": plan.market.hash},
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "matrix_products": matrix_products(),
         "nodes": [{"host": platform.node(), "cpus": psutil.cpu_count()}],
         "tracking": dict(tracking),
     }

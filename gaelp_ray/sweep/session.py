@@ -17,7 +17,7 @@ OBJECT_STORE_BYTES = 256 * 2**20
 """Trials exchange kilobytes; Ray's default would reserve a third of the machine's memory."""
 
 WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",  # one core per trial is what Ray reserves, and what makes sums repeat bit for bit
+    "OMP_NUM_THREADS": "1",  # one core per trial is what Ray reserves
     "OPENBLAS_NUM_THREADS": "1",
 }
 

@@ -6,7 +6,6 @@ Nothing in the sweep's folder is changed, no W&B run is made and no Ray session 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,6 @@ from gaelp_ray.sweep.trials.settings import SharedSettings
 CLOCKS = frozenset({"seconds", "cpu_seconds", "memory"})
 """What depends on the machine's load, and not on the trial."""
 
-THREADS = "OMP_NUM_THREADS"
 ABSENT = "absent"
 
 
@@ -168,10 +166,9 @@ def changed_since(folder: SweepFolder, plan: SweepPlan) -> dict[str, tuple[Any, 
     """What may make a number come out otherwise: (then, now) of code, packages, machine and market."""
     began, now = folder.read_provenance(), provenance(plan, {})
     pairs: dict[str, tuple[Any, Any]] = {}
-    for part in ("git", "versions", "market", "python", "platform"):
+    for part in ("git", "versions", "market", "python", "platform", "matrix_products"):
         old, new = flat({part: began.get(part)}), flat({part: now.get(part)})
         pairs |= {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
     if now["git"] and now["git"]["dirty"] and began.get("git") == now["git"]:
         pairs["git.dirty"] = (True, True)  # not necessarily with the same changes
-    threads = os.environ.get(THREADS, ABSENT)
-    return pairs | ({THREADS: ("1", threads)} if threads != "1" else {})
+    return pairs
