@@ -26,7 +26,7 @@ import ray
 from gaelp_ray.cluster.jobs.driver import FOLDER
 from gaelp_ray.cluster.jobs.request import DRIVER, Request
 from gaelp_ray.errors import ClusterError
-from gaelp_ray.sweep.planning.cluster import cluster_at
+from gaelp_ray.sweep.planning.cluster import STARTS, STILLBORN, cluster_at
 
 HEAD = {"node:__internal_head__": 0.001}
 """Ray's own resource of the head's node, of which there is 1."""
@@ -133,7 +133,14 @@ class Visit:
 
     def __enter__(self) -> Visit:
         cluster_at(self.address)
-        ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
+        for left in reversed(range(STARTS)):
+            try:
+                ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
+                break
+            except ConnectionAbortedError as error:
+                if STILLBORN not in str(error) or not left:
+                    reason = str(error).strip().splitlines()[-1]
+                    raise ClusterError(f"{self.address}: Ray does not connect: {reason}") from None
         return self
 
     def __exit__(

@@ -55,7 +55,7 @@ def running():
     ) as process:
         yield process.stdout.readline().strip(), process
         process.stdin.close()  # it shuts down
-        process.wait(20)
+        process.wait(300)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def gaelp_ray(folder, *words):
     code = "import sys\nfrom gaelp_ray.cli.main import main\n"
     code += "try: main()\nfinally: print('imported', 'ray' in sys.modules)"
     words = [sys.executable, "-B", "-c", code, "plan", "trip.yaml", *words]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_its_nodes_are_found_and_it_runs_on(address, capfd):
@@ -187,6 +187,40 @@ def test_who_listens_and_is_no_ray_is_given_up_in_silence(monkeypatch, capfd):
     assert line.endswith("no Ray cluster answers within 2.5 s. Is it up, and the port right?")
     assert time.monotonic() - started < 20
     assert capfd.readouterr() == ("", "")
+
+
+def answers(monkeypatch, *said):
+    """What each child process says, None where it has to be given up; returns a list that counts them."""
+    monkeypatch.setattr(socket, "create_connection", lambda *_: socket.socket())
+    asked, left = [], iter(said)
+
+    def run(words, timeout, **_):
+        asked.append(words[-1])
+        if (answer := next(left)) is None:
+            raise subprocess.TimeoutExpired(words, timeout)
+        return subprocess.CompletedProcess(words, 0, json.dumps(answer), "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return asked
+
+
+STILLBORN = {"raised": ["Initialization failure from server:\nRuntimeError: Starting Ray client server failed. See x"]}
+
+
+def test_a_server_that_died_at_its_birth_is_asked_for_again(monkeypatch):
+    node = {"host": "h", "cpus": 2, "gpus": 0, "memory": 8}
+    asked = answers(monkeypatch, None, STILLBORN, {"address": "ray://h:1", "nodes": [node]})
+    assert cluster_at("ray://h:1").nodes == (Node(**node),)
+    assert asked == 3 * ["ray://h:1"]
+
+
+def test_it_is_given_up_in_the_end_and_where_nothing_is_started_at_once(monkeypatch):
+    asked = answers(monkeypatch, None, STILLBORN, None, None, None)
+    assert refusal("ray://h:1").endswith("no Ray cluster answers within 150 s. Is it up, and the port right?")
+    assert len(asked) == 5
+    asked = answers(monkeypatch, None)
+    assert refusal("h:1").endswith("no Ray cluster answers within 30 s. Is it up, and the port right?")
+    assert len(asked) == 1
 
 
 def test_what_is_written_into_the_terminal_is_not_seen(monkeypatch, capfd, tmp_path):
