@@ -15,7 +15,7 @@ from gaelp_ray.sweep.listener import Silence, SweepListener
 from gaelp_ray.sweep.outcome.final import final_stage
 from gaelp_ray.sweep.outcome.late import validated
 from gaelp_ray.sweep.outcome.publishing import conclude
-from gaelp_ray.sweep.outcome.regained import regain_weights
+from gaelp_ray.sweep.outcome.regained import regained
 from gaelp_ray.sweep.planning.cluster import Cluster
 from gaelp_ray.sweep.planning.forecast import disk_of
 from gaelp_ray.sweep.planning.machine import in_bytes, machine
@@ -26,11 +26,12 @@ from gaelp_ray.sweep.planning.resumption import adopt, planned
 from gaelp_ray.sweep.provenance import provenance
 from gaelp_ray.sweep.search.attempts import FULL
 from gaelp_ray.sweep.search.stopping import INTERRUPTED
-from gaelp_ray.sweep.session import environment_set, ray_session, session_cpus
+from gaelp_ray.sweep.session import environment_set, ray_session, require_no_session, session_cpus
 from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.sweep.store.journal import Journal
 from gaelp_ray.sweep.store.opening import new_sweep, open_sweep
 from gaelp_ray.sweep.store.states import torn_records
+from gaelp_ray.sweep.trials.gathering import gathered
 from gaelp_ray.sweep.trials.mirrored import mirror
 from gaelp_ray.sweep.trials.runner import Searched, scheduler_of, search, searched_before
 from gaelp_ray.sweep.trials.settings import SharedSettings
@@ -139,7 +140,7 @@ def resume_sweep(  # noqa: PLR0913  # as many as the command has options
         scheduler_of(plan)
         tracking = choose_mode(plan.spec.tracking.mode)
         if folder.is_finished():
-            regain_weights(folder, plan, listener or Silence())
+            regained(folder, plan, gathered(plan, folder.history(), folder.path), listener or Silence())
         if extend or changes:
             adopt(folder, plan)
         if retry:
@@ -150,6 +151,7 @@ def resume_sweep(  # noqa: PLR0913  # as many as the command has options
 
 def _cluster(plan: SweepPlan, folder: SweepFolder, address: str | None, listener: SweepListener) -> Cluster | None:
     """The cluster that the sweep is to run on; None for this machine."""
+    require_no_session()
     if address is None:
         return None
     cluster, note = cluster_for(plan, folder, address)
@@ -238,13 +240,11 @@ def _run(
         if found is None:
             with closing(Journal(folder.path)) as journal:
                 found = search(plan, settings, journal, scheduler_of(plan), listener)
-        with environment_set(variables):
-            problem = mirror(folder, vars(settings))
-        if problem:
+        if problem := mirror(folder, vars(settings)):
             listener.note(f"W&B: {problem}. Bring the runs there later with `gaelp-ray sync {folder.shown}`")
         if found.interrupted:
             raise _interrupted(found, folder)
-        trials = validated(plan, found.trials, listener)
+        trials = validated(plan, regained(folder, plan, found.trials, listener), listener)
         selecting = time.monotonic()
         selection, trials = final_stage(plan, trials, listener)
         selected = time.monotonic()

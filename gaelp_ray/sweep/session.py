@@ -13,6 +13,8 @@ from ray._private import worker
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.utils import get_num_cpus
 
+from gaelp_ray.errors import InputError
+
 OBJECT_STORE_BYTES = 256 * 2**20
 """Trials exchange kilobytes; Ray's default would reserve a third of the machine's memory."""
 
@@ -24,6 +26,7 @@ WORKER_ENVIRONMENT = {
 DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables: with verbose=0 the old reporter is the silent one
     "RAY_prestart_worker_first_driver": "0",  # they would lack our runtime_env, so that no trial could have them
+    "RAY_timeout_ms_task_wait_for_death_info": "30000",  # of 1 s, in which busy cores do not say why a worker died
     "RAY_worker_niceness": "0",  # 15 by default, which starves trials on a shared machine
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our own records and W&B replace Tune's CSV, JSON and TensorBoard
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -94,6 +97,12 @@ AVOIDED: set[str] = set()
 def elsewhere() -> dict[str, str]:
     """Ray's label selector for all nodes but those that are avoided; empty where there are none of these."""
     return {"ray.io/node-id": f"!in({','.join(sorted(AVOIDED))})"} if AVOIDED else {}
+
+
+def require_no_session() -> None:
+    """Raises InputError where this process uses Ray already: it can have one session at a time."""
+    if ray.is_initialized():
+        raise InputError("Ray runs in this process already: call ray.shutdown() first, or sweep in another process")
 
 
 class DriverOnly:

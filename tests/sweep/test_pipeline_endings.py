@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 
 import pytest
+from begun_sweeps import begun
 
 from gaelp_ray.cli.main import main
+from gaelp_ray.errors import InputError
 from gaelp_ray.results import TrialStatus
+from gaelp_ray.sweep.pipeline import resume_sweep, run_sweep
 from gaelp_ray.tracking.offline import offline_runs
 
 METRIC = {"name": "delivered_roas", "goal": "maximize"}
@@ -19,6 +23,16 @@ PPO_TRIALS = {
     "trial": {"agent_type": "PPO", "num_episodes": 96, "batch_size": 16},
     "select": {"top_k": 1, "episodes": 256},
 }
+
+
+def test_a_process_that_uses_ray_already_is_told_so_and_an_earlier_sweep_stays(sweep_file, monkeypatch):
+    path = sweep_file(**PPO_TRIALS, parameters={"dual.shade": {"min": 0.0, "max": 0.1}})
+    folder = begun(path, 1)
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    for start in (partial(run_sweep, path, overwrite=True), partial(resume_sweep, folder.path)):
+        with pytest.raises(InputError, match=r"Ray runs in this process already: call ray\.shutdown\(\) first"):
+            start()
+    assert (folder.path / "sweep.yaml").is_file() and list(folder.history().plans) == ["small-default"]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gaelp_ray.errors import StorageError
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.results import TrialResult
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
@@ -30,10 +31,12 @@ class Weights:
 
 
 def kept_weights(trial: TrialResult) -> list[Weights]:
-    """The models of a trial, that of its best seed in validation first."""
+    """The models of a trial, that of its best seed in validation first. Raises StorageError for one without any."""
     seeds = {str(seed.checkpoint): seed.seed for seed in trial.seeds if seed.checkpoint}
     found = []
-    for folder in dict.fromkeys([trial.checkpoint or "", *seeds]):
+    if trial.checkpoint is None:
+        raise StorageError(f"{trial.trial} is to be re-flown, and has left no model: see `gaelp-ray show`")
+    for folder in dict.fromkeys([trial.checkpoint, *seeds]):
         path = Path(folder)
         about: dict[str, Any] = {"seed": seeds[folder]} if folder in seeds else {}
         found.append(Weights(path, about | {"kept": "last"}))

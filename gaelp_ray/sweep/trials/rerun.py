@@ -75,10 +75,11 @@ def regain(folder: SweepFolder, trial: str) -> None:
     team = _untrained(folder, trial, plan, record)
     if difference := _repeated(team, record, lambda done, total: None):
         where = f"iteration {difference.iteration}, {difference.metric}"
-        why = "its weights were removed when the sweep had finished, and another training does not come to the same"
+        why = "its weights are gone, and another training does not come to the same"
         raise StorageError(
             f"{trial} is needed again, but {why} ({where}): see `gaelp-ray rerun {folder.shown} {trial}`"
         )
+    files.keep([number for number in files.checkpoints() if files.is_whole(number)])
     files.save(team.iteration, team.save)
 
 

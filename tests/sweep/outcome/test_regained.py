@@ -10,10 +10,11 @@ from begun_sweeps import begun, fly
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.errors import StorageError
 from gaelp_ray.sweep.listener import Silence
-from gaelp_ray.sweep.outcome.regained import regain_weights
+from gaelp_ray.sweep.outcome.regained import regained
 from gaelp_ray.sweep.planning.resumption import planned
 from gaelp_ray.sweep.store.journal import End
 from gaelp_ray.sweep.store.trial_files import TrialFiles
+from gaelp_ray.sweep.trials.gathering import gathered
 
 KEYS = {
     "method": "random",
@@ -54,6 +55,11 @@ def finished(sweep_file):
     return folder, best, states
 
 
+def asked(folder, plan, listener=None):
+    """As resume does it, before the sweep is reopened."""
+    return regained(folder, plan, gathered(plan, folder.history(), folder.path), listener or Silence())
+
+
 def kept(folder):
     names = ("small-00", "small-01", "small-02")
     return {name for name in names if TrialFiles(folder.path, name).checkpoints()}
@@ -62,20 +68,39 @@ def kept(folder):
 def test_what_a_rule_has_stopped_is_trained_again_and_losers_are_not(finished):
     folder, best, _ = finished
     stages = Stages()
-    regain_weights(folder, planned(folder), stages)
+    asked(folder, planned(folder), stages)
     assert kept(folder) == {best, "small-02"} and stages.heard == [(0, 1), (1, 1)]
-    regain_weights(folder, planned(folder), stages)
+    asked(folder, planned(folder), stages)
     assert len(stages.heard) == 2
 
 
 def test_other_rules_bring_back_others_bit_for_bit(finished):
     folder, _, states = finished
-    regain_weights(folder, planned(folder, 0, ["select.top_k=2"]), Silence())
+    trials = asked(folder, planned(folder, 0, ["select.top_k=2"]))
+    assert all(trial.checkpoint for trial in trials)
     assert kept(folder) == set(states)
     for name, state in states.items():
         again = load_model(TrialFiles(folder.path, name).checkpoint(2 if name < "small-02" else 1) / "seed-0")
         assert state.keys() == again.agent.state_dict().keys()
         assert all((again.agent.state_dict()[key] == value).all() for key, value in state.items())
+
+
+def test_other_rules_do_so_too_after_a_sweep_that_was_reopened_and_interrupted(finished):
+    folder, _, _ = finished
+    folder.reopen()
+    trials = asked(folder, planned(folder, 0, ["select.top_k=2"]))
+    assert kept(folder) == {"small-00", "small-01"}
+    assert all(trial.checkpoint for trial in trials[:2])
+
+
+@pytest.mark.parametrize("damaged", ["sha256.json", "seed-0/model.npz"])
+def test_weights_that_a_copy_has_lost_come_back_bit_for_bit(finished, damaged):
+    folder, best, states = finished
+    torn = TrialFiles(folder.path, best).checkpoint(2)
+    (torn / damaged).unlink()
+    asked(folder, planned(folder))
+    model = load_model(torn / "seed-0")
+    assert all((model.agent.state_dict()[key] == value).all() for key, value in states[best].items())
 
 
 def test_what_does_not_come_to_its_numbers_is_said(finished):
@@ -87,5 +112,5 @@ def test_what_does_not_come_to_its_numbers_is_said(finished):
     with pytest.raises(
         StorageError, match=r"^small-02 is needed again, .*\(iteration 1, cost\): see `gaelp-ray rerun "
     ):
-        regain_weights(folder, planned(folder), Silence())
+        asked(folder, planned(folder))
     assert "small-02" not in kept(folder)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from synthetic_arms import Field, Truth
 
+from gaelp_ray.errors import StorageError
 from gaelp_ray.results import SeedResult, TrialResult, TrialStatus
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.outcome.weights import choose_weights, kept_weights
@@ -67,6 +70,11 @@ def test_a_seed_without_a_model_is_none(trial):
     a = trial("a")
     without = TrialResult(**{**vars(a), "seeds": (*a.seeds, SeedResult(11, {}, None))})
     assert [short(weights.path) for weights in kept_weights(without)] == ["seed-0"]
+
+
+def test_without_any_model_there_is_no_race(trial):
+    with pytest.raises(StorageError, match=r"is to be re-flown, and has left no model: see `gaelp-ray show`"):
+        kept_weights(replace(trial("a"), checkpoint=None, seeds=()))
 
 
 def test_only_trials_with_a_choice_fly(trial):
