@@ -6,7 +6,7 @@ stopped were judged already, and stay without a score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,12 +32,8 @@ def validated(plan: SweepPlan, trials: Sequence[TrialResult], listener: SweepLis
     tell = partial(listener.stage, "validating trials that a rule has ended")
     flown, _ = fly_arms(arms, batches(VALIDATION_EPISODES), [plan.spec.seed, Stream.VALIDATION], tell)
     least = plan.spec.select.min_delivery
-    judged = {
-        path: flown[str(path)].pooled(least) for paths in folders.values() for path in paths if str(path) in flown
-    }
-    return [
-        _scored(plan, trial, {p: judged[p] for p in folders.get(trial.trial, ()) if p in judged}) for trial in trials
-    ]
+    judged = {path: totals.pooled(least) for path, totals in flown.items()}
+    return [_scored(plan, trial, folders.get(trial.trial, ()), judged) for trial in trials]
 
 
 def ended_by_rule(trial: TrialResult) -> bool:
@@ -53,9 +49,13 @@ def _seed_folders(trial: TrialResult) -> list[Path]:
     return [seed_folder(Path(trial.checkpoint), number) for number in numbers]
 
 
-def _scored(plan: SweepPlan, trial: TrialResult, judged: dict[Path, EpisodeMetrics]) -> TrialResult:
-    if not judged:
+def _scored(
+    plan: SweepPlan, trial: TrialResult, models: Sequence[Path], judged: Mapping[str, EpisodeMetrics]
+) -> TrialResult:
+    """With the scores of those of its models, one of each seed, that could be flown."""
+    flown = ((seed, str(path)) for seed, path in zip(plan.seeds, models, strict=False) if str(path) in judged)
+    seeds = [SeedResult(seed, judged[path].as_dict(), path) for seed, path in flown]
+    if not seeds:
         return trial
-    seeds = [SeedResult(seed, m.as_dict(), str(p)) for seed, (p, m) in zip(plan.seeds, judged.items(), strict=False)]
     best = best_seed(plan, seeds)
     return replace(trial, metrics=pooled(plan, seeds), seeds=tuple(seeds), checkpoint=best.checkpoint)
