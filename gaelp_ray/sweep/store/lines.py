@@ -48,12 +48,12 @@ def _whole(content: bytes) -> list[tuple[dict[str, Any], int]]:
 class LineWriter:
     """The one who writes a file of JSON lines. Numbers come back bit for bit; NaN is written as NaN."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StorageError while somebody else writes the file."""
+    def __init__(self, path: Path, wait: float = WAIT_SECONDS) -> None:
+        """Raises StorageError where somebody else writes the file for longer than `wait` seconds."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as failing:
             self._file: BinaryIO = failing.enter_context(path.open("a+b"))
-            if not locked(self._file, WAIT_SECONDS):
+            if not locked(self._file, wait):
                 raise StorageError(f"{path} is written by another process: wait until it has ended")
             self._file.seek(0)
             self.keep(len(_whole(self._file.read())))
@@ -95,15 +95,17 @@ def _number(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is nothing that a line can hold")
 
 
-def locked(file: BinaryIO, seconds: float = 0.0) -> bool:
+def locked(file: BinaryIO, seconds: float = 0.0, shared: bool = False) -> bool:
     """Take the file's lock, which the system gives back when this process ends; False where another one keeps it.
 
-    Where a file system knows no locks, everybody has it.
+    Who only looks takes a shared one: several may, and NFS gives no other for a file that was opened to be read. Where
+    a file system knows no locks, everybody has it.
     """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     deadline = time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 return False

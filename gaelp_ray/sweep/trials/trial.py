@@ -23,9 +23,9 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
 
 from gaelp_ray.checkpoint import write_json
-from gaelp_ray.errors import ModelError, TrainingError
+from gaelp_ray.errors import ModelError, NodeError, StorageError, TrainingError
 from gaelp_ray.results import TrialStatus
-from gaelp_ray.sweep.store.lines import LineWriter
+from gaelp_ray.sweep.store.lines import WAIT_SECONDS, LineWriter
 from gaelp_ray.sweep.store.trial_files import TrialFiles
 from gaelp_ray.sweep.trials.carried import Carrier
 from gaelp_ray.sweep.trials.lockstep import Lockstep
@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
 """Of training that a trial may lose with its worker."""
+
+LOST_SECONDS = 100.0
+"""For the record of a trial whose node was lost: NFS keeps its lock for 90 s."""
 
 REFERENCE = "reference.json"
 
@@ -132,7 +135,10 @@ class GAELPTrial(Trainable):
         return self._team
 
     def _open_record(self) -> None:
-        self._lines = LineWriter(self._files.record)
+        try:
+            self._lines = LineWriter(self._files.record, LOST_SECONDS if self._sweep["cluster"] else WAIT_SECONDS)
+        except StorageError as error:
+            raise NodeError(str(error)) from None  # by a node that is lost, or cut off: it will be free
         record = self._files.read()
         self._lines.keep(record.lines_until(self._position))
         self._files.keep([n for n in self._files.checkpoints() if n <= self._position])  # others are of what was cut

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -65,6 +67,22 @@ def test_a_sweep_that_is_being_run_is_refused_with_who_runs_it_and_stays_as_it_i
     with pytest.raises(StorageError, match=rf"'trip' is being run by process {other.pid} on .*: wait for it"):
         claimed(tmp_path, "trip", overwrite=True)
     assert everything(folder.path) == before
+
+
+def test_on_nfs_it_is_seen_that_a_sweep_is_being_run(tmp_path, elsewhere, monkeypatch):
+    """NFS has no exclusive lock for a file that was opened to be read. Played by flock(), as no NFS is here."""
+    given = fcntl.flock
+
+    def flock(number, kind):
+        if kind & fcntl.LOCK_EX and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        given(number, kind)
+
+    folder = started(tmp_path)
+    assert not folder.is_claimed()
+    elsewhere(folder)
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert folder.is_claimed()
 
 
 def test_a_sweep_whose_process_was_killed_can_be_claimed(tmp_path, elsewhere):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from gaelp_ray.errors import StorageError
-from gaelp_ray.sweep.store import lines
 from gaelp_ray.sweep.store.lines import LineWriter, read_lines
 
 ROWS = [{"n": 1}, {"n": 2, "text": "größer\n"}, {"n": 3, "values": [0.1, None]}]
@@ -102,15 +101,14 @@ def hold(path: Path, pipe) -> None:
         pipe.recv()
 
 
-def test_while_another_process_writes_nobody_else_does_and_its_lines_stay(path, monkeypatch):
+def test_while_another_process_writes_nobody_else_does_and_its_lines_stay(path):
     context = multiprocessing.get_context("fork")
     pipe, its_end = context.Pipe()
     other = context.Process(target=hold, args=(path, its_end))
     other.start()
     assert pipe.poll(30)
-    monkeypatch.setattr(lines, "WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"record\.jsonl is written by another process: wait until it has ended"):
-        LineWriter(path)
+        LineWriter(path, wait=0.2)
     assert read_lines(path) == [{"by": "another"}]
     other.kill()
     other.join(30)

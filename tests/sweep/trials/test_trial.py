@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaelp_ray.errors import TrainingError
+from gaelp_ray.errors import NodeError, TrainingError
+from gaelp_ray.sweep.store.lines import LineWriter
 from gaelp_ray.sweep.trials import trial
 from gaelp_ray.training import Iteration
 
@@ -197,3 +198,10 @@ def test_flights_that_are_no_numbers_end_the_training(worker, monkeypatch, value
     with pytest.raises(TrainingError, match="cost of the flights in iteration 2 is not a finite number"):
         going.train()
     assert len(worker.files().read().rows) == 1
+
+
+def test_a_record_that_a_lost_node_still_holds_is_no_failure(worker, monkeypatch):
+    monkeypatch.setattr(trial, "WAIT_SECONDS", 0.1)
+    with LineWriter(worker.files().record), pytest.raises(NodeError, match="written by another process"):
+        worker.fly(1)
+    assert [report["training_iteration"] for report in worker.fly(1)] == [1]
