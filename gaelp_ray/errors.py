@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class GaelpError(Exception):
@@ -36,7 +37,16 @@ class InputError(GaelpError):
     """What a person wrote is wrong; nothing was started and nothing was overwritten."""
 
 
-class ConfigError(InputError):
+class _Pickled:
+    """An error that another process makes again of its problems; an exception by itself would do so of its message."""
+
+    problems: tuple[Any, ...]
+
+    def __reduce__(self) -> tuple[type[object], tuple[tuple[Any, ...]]]:
+        return type(self), (self.problems,)
+
+
+class ConfigError(_Pickled, InputError):
     """A trial's configuration is wrong. `problems` holds (dotted field, what is wrong) pairs."""
 
     def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
@@ -56,7 +66,7 @@ class OwnEnvError(InputError):
     """An environment of the user's own cannot be imported, or is not what a sweep can fly."""
 
 
-class SweepFileError(InputError):
+class SweepFileError(_Pickled, InputError):
     """A sweep file is wrong. `problems` holds one line each, in the order of the file."""
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -64,7 +74,7 @@ class SweepFileError(InputError):
         super().__init__("\n".join(self.problems))
 
 
-class ClusterFileError(InputError):
+class ClusterFileError(_Pickled, InputError):
     """A file of Ray's cluster launcher would not come up, or not as it should. `problems` holds one line each."""
 
     def __init__(self, problems: Iterable[str]) -> None:

@@ -1,9 +1,19 @@
 """The family tree of errors, and the sentence that helps with a misspelt name."""
 
+import pickle
+
 import pytest
 
 from gaelp_ray import errors
-from gaelp_ray.errors import GaelpError, InputError, SweepFileError, describe, did_you_mean
+from gaelp_ray.errors import (
+    ClusterFileError,
+    ConfigError,
+    GaelpError,
+    InputError,
+    SweepFileError,
+    describe,
+    did_you_mean,
+)
 
 FAMILY = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GaelpError)]
 INPUT_ERRORS = ("ConfigError", "MarketError", "SweepFileError", "StorageError", "ModelError")
@@ -30,6 +40,15 @@ def test_sweep_file_error_keeps_its_problems_and_their_order():
     error = SweepFileError(line for line in ("s.yaml:2:1: second", "s.yaml:1:1: first"))
     assert error.problems == ("s.yaml:2:1: second", "s.yaml:1:1: first")
     assert str(error) == "s.yaml:2:1: second\ns.yaml:1:1: first"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConfigError([("seed", "is no number"), ("lr", "is below 0")]), SweepFileError("ab"), ClusterFileError(["a", "b"])],
+)
+def test_an_error_is_the_same_in_another_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.problems, str(again)) == (type(error), error.problems, str(error))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ray.exceptions import (
     RayActorError,
     RayError,
     RayTaskError,
+    UnserializableException,
     WorkerCrashedError,
 )
 
@@ -117,7 +118,10 @@ def cause_of(error: BaseException | None) -> str:
     text = str(error)
     if isinstance(inner, NodeError) or re.search(r"ModuleNotFoundError: No module named 'gaelp_ray\b", text):
         return UNFIT
-    if isinstance(error, OutOfMemoryError) or "memory pressure" in text or "OutOfMemory" in text:
+    if isinstance(inner, UnserializableException):
+        return EXCEPTION
+    by_ray = inner is None or isinstance(inner, RayError)  # and not an exception of the trial's own, as torch has one
+    if isinstance(error, OutOfMemoryError) or (by_ray and ("memory pressure" in text or "OutOfMemory" in text)):
         return MEMORY
     if isinstance(error, RayActorError) and not error.actor_init_failed:
         lost = isinstance(error, ActorUnavailableError) or error.preempted or NODE_GONE.search(text)
@@ -142,7 +146,7 @@ def died_of(error: BaseException | None) -> str:
     if error is None:
         return "an unknown error"
     cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
+    if isinstance(cause, BaseException) and not isinstance(cause, UnserializableException):
         return describe(cause)
     if cause_of(error) == MEMORY:
         return "Ray's memory monitor killed its worker"
@@ -150,7 +154,8 @@ def died_of(error: BaseException | None) -> str:
         return "its worker is out of reach: its node is gone, or the network"
     if cause_of(error) in (KILLED, NODE):
         return _shortened(str(error))
-    # A worker that died when it was started, or an error read from a file: the exception is the traceback's last line.
+    # A worker that died when it was started, an exception that cannot be unpickled, or an error read from a file: the
+    # exception is the traceback's last line.
     lines = [line for line in str(error).splitlines() if line.strip()]
     return re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", lines[-1].strip()) if lines else describe(error)
 

@@ -53,9 +53,17 @@ class Ledger:
         files = self._files(name)
         # Of a trial on another machine, the record may not be here yet.
         self.ends[name] = replace(end, iterations=len(files.read().rows) or reported)
-        if not self._journal.problem:
-            files.write_end(end.status, end.reason)
+        self._tell_worker(files, end.status, end.reason)
         self._journal.ended(name, self.ends[name])
+
+    def _tell_worker(self, files: TrialFiles, status: str, reason: str) -> None:
+        """How its trial ends. Where the disk is full, that is noted: it is Tune who calls."""
+        if self._journal.problem:
+            return
+        try:
+            files.write_end(status, reason)
+        except OSError as error:
+            self._journal.problem = error.strerror or str(error)
 
     def _end_of(self, name: str, report: Mapping[str, Any] | None) -> End | None:
         failure = self.attempts.given_up(name)
@@ -79,7 +87,7 @@ class Ledger:
     def told_why(self, name: str) -> None:
         """A trial is about to be stopped: its worker finds the reason, which its W&B runs shall have."""
         if why := self.why_stopped(name):
-            self._files(name).write_end(str(TrialStatus.STOPPED), why)
+            self._tell_worker(self._files(name), str(TrialStatus.STOPPED), why)
 
     def checked(self) -> None:
         """Now and then: exchanges of a population are written down, and a disk that is full ends the search."""

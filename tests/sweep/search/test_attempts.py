@@ -8,7 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 from ray import cloudpickle
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    UnserializableException,
+    WorkerCrashedError,
+)
 
 from gaelp_ray.sweep.search.attempts import (
     DISK,
@@ -33,7 +40,7 @@ PRESSURE = "OutOfMemoryError: 2 worker(s) were killed. Selected to kill: (Actor(
 
 def raised(cause: Exception) -> RayTaskError:
     """An exception of the trial's own, as Tune gets it."""
-    return RayTaskError("train", "a traceback\n" + repr(cause), cause)
+    return RayTaskError("train", f"a traceback\n{cause}", cause)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,8 @@ def raised(cause: Exception) -> RayTaskError:
         (raised(OSError(errno.ENOSPC, "No space left on device")), DISK),
         (raised(OSError(errno.EROFS, "Read-only file system")), DISK),
         (raised(OSError(errno.ENOENT, "No such file")), EXCEPTION),
+        (raised(RuntimeError("torch.OutOfMemoryError: CUDA out of memory")), EXCEPTION),
+        (raised(UnserializableException("torch.OutOfMemoryError: CUDA out of memory")), EXCEPTION),
         (RayActorError(error_msg=KILL), KILLED),
         (RayActorError(error_msg=PRESSURE), MEMORY),
         (OutOfMemoryError("memory"), MEMORY),
@@ -65,6 +74,9 @@ def test_an_error_is_one_line_without_rays_advice():
     )
     assert died_of(RayActorError(error_msg=PRESSURE)) == "Ray's memory monitor killed its worker"
     assert died_of(RuntimeError("Traceback\n  File x\nmodule.KeyError: 'x'\n")) == "KeyError: 'x'"
+    assert died_of(raised(UnserializableException("Traceback\n  File x\nshop.Closed: (4, 'today')\n"))) == (
+        "Closed: (4, 'today')"
+    )
     assert died_of(None) == "an unknown error"
 
 

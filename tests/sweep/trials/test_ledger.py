@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from types import SimpleNamespace
 
@@ -128,6 +129,18 @@ def test_the_worker_finds_out_why_before_the_journal_has_it(keep, told):
     ledger.scheduler.stopped["trip-00"] = 4
     ledger.told_why("trip-00")
     assert told("trip-00") == (None, ("stopped", "by the scheduler at iteration 4"))
+
+
+def test_a_full_disk_ends_the_search_and_is_nothing_that_tune_hears(keep, plan, told, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ledger = keep()
+    monkeypatch.setattr(TrialFiles, "write_end", full)
+    ledger.ended(plan.trials[1], {"final_score": 1.0})
+    ledger.checked()
+    assert ledger.end.interrupted and ledger.end.reason == "No space left on device"
+    assert told("trip-00") == (None, None)  # so that it is asked for again
 
 
 def test_exchanges_are_written_once_each(keep, tmp_path):
