@@ -70,6 +70,12 @@ class History:
     searched: str | None = None  # why the search was over, once it was: empty where all trials had ended
     seconds: float = 0.0  # that the search took so far, in all sessions
     sessions: int = 0
+    _exchanged: dict[tuple[str, int], int] = field(default_factory=dict)  # (trial, iteration) -> place in the lineage
+
+    def exchange(self, exploit: Exploit) -> None:
+        """A population that goes on from its last checkpoints decides some exchanges a second time: the last counts."""
+        place = self._exchanged.setdefault((exploit.trial, exploit.iteration), len(self.lineage))
+        self.lineage[place : place + 1] = [exploit]
 
     @property
     def unfinished(self) -> list[str]:
@@ -108,18 +114,9 @@ def _take(history: History, event: str | None, line: Mapping[str, Any]) -> None:
     elif event == "exploit":
         exploit = line["exploit"]
         changed = {name: tuple(values) for name, values in exploit["changed"].items()}
-        _replace(history.lineage, Exploit(**exploit | {"changed": changed}))
+        history.exchange(Exploit(**exploit | {"changed": changed}))
     elif event in ("searched", "session"):
         history.searched = line.get("reason")
-
-
-def _replace(lineage: list[Exploit], exploit: Exploit) -> None:
-    """A population that goes on from its last checkpoints decides some exchanges a second time."""
-    for number, known in enumerate(lineage):
-        if (known.trial, known.iteration) == (exploit.trial, exploit.iteration):
-            lineage[number] = exploit
-            return
-    lineage.append(exploit)
 
 
 class Journal:
