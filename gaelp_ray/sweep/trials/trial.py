@@ -132,6 +132,7 @@ class GAELPTrial(Trainable):
             if self._position:
                 self._load(self._source or self._files.checkpoint(self._position))
             self._catch_up(self._team)
+            self._recorded = []  # those of 30,000 iterations take 400 MB
         return self._team
 
     def _open_record(self) -> None:
