@@ -7,36 +7,41 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from reliability.stage import short_folder
 
 CLOCKS = ("time", "seconds", "cpu_seconds", "memory")
 TRIALS = 5
 
 NODES = """
 import os, subprocess, sys, time
+from contextlib import suppress
 import psutil
 from ray.cluster_utils import Cluster
 
 base, storage = sys.argv[1:3]
-small = {"include_dashboard": False, "object_store_memory": 80 * 2**20}
+small = {"include_dashboard": False, "object_store_memory": 80 * 2**20, "wait": False}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "memory": 10**9, **small})
 nodes, blind = [], []
 
+def joined(node):
+    cluster._wait_for_node(node, 300)  # Ray itself would wait for 30 s only
+    return node
+
 def add():
     home = os.path.join(base, f"cache-{len(nodes)}")
-    nodes.append(cluster.add_node(num_cpus=1, memory=10**9, env_vars={"XDG_CACHE_HOME": home}, **small))
+    nodes.append(joined(cluster.add_node(num_cpus=1, memory=10**9, env_vars={"XDG_CACHE_HOME": home}, **small)))
 
 def kill():
     cluster.remove_node(nodes[-1], allow_graceful=False)
 
 def kill_flying():  # with a batch of the final stage on it, which is held fast until the node is gone
     raylet = psutil.Process(nodes[-1].all_processes["raylet"][0].process.pid)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         for worker in filter(flies, raylet.children(recursive=True)):
             worker.suspend()
@@ -65,10 +70,12 @@ def add_blind():  # a node with another folder in the storage's place
 def close():
     for process in blind:
         for child in [*psutil.Process(process.pid).children(recursive=True), process]:
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         process.wait()
     blind.clear()
 
+joined(cluster.head_node)
 add(), add()
 print(cluster.address, flush=True)
 for line in sys.stdin:
@@ -86,7 +93,7 @@ class Three:
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self.base = Path(tempfile.mkdtemp(prefix="gr-nodes-"))
+        self.base = short_folder("gr-nodes-")
         self.storage = self.base / "results"
         self.storage.mkdir()
         self._nodes = 2

@@ -21,7 +21,7 @@ def begun(stage: Stage) -> Path:
     """The folder of the sweep that is copied; interrupted once."""
 
     def run() -> Room:
-        room = stage.room(BEGUN, ONE_BY_ONE)
+        room = stage.room(BEGUN, ONE_BY_ONE, SHOP_PACE="0.05")
         driver = room.sweep()
         driver.until(lambda: _is_mixed(Trace.of(room.folder)), "ended trials and others that have begun")
         driver.interrupt()
@@ -32,7 +32,7 @@ def begun(stage: Stage) -> Path:
 
 
 def _is_mixed(trace: Trace) -> bool:
-    going = [name for name, rows in trace.rows.items() if name not in trace.ends and 2 <= len(rows) < 8]
+    going = [name for name, rows in trace.rows.items() if name not in trace.ends and 2 <= len(rows) < 6]
     return bool(trace.ends and going)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 from reliability import losses
 from reliability.faults import Finding, fault
-from reliability.stage import NAME, ONE_BY_ONE, Driver, Missed, Room, Stage, workers
+from reliability.stage import NAME, ONE_BY_ONE, Driver, Missed, Room, Stage, kill, workers
 from reliability.traces import Trace
 
 FINAL_STAGE, PUBLISHING = "racing the best: 0/", re.compile(r"confirming the choice: ([1-9]\d*)/\1\n")
@@ -17,10 +17,9 @@ FINAL_STAGE, PUBLISHING = "racing the best: 0/", re.compile(r"confirming the cho
 @fault("worker killed", "kill -9 of a worker in the middle of an iteration")
 def worker_killed(stage: Stage, found: Finding) -> Room:
     """The trial is tried again by the sweep itself."""
-    room = stage.room("worker")
+    room = stage.room("worker", SHOP_PACE="0.05")
     driver = room.sweep()
-    driver.until(lambda: Trace.of(room.folder).iterations >= 4 and workers(room), "four iterations")
-    workers(room)[0].kill()
+    kill(driver.until(lambda: Trace.of(room.folder).iterations >= 4 and workers(room)[:1], "four iterations"))
     code = driver.wait()
     causes = [attempt["cause"] for attempt in Trace.of(room.folder).attempts]
     found.told = f"{len(causes)} attempt broke off ({', '.join(causes)})"
@@ -57,8 +56,8 @@ def driver_killed_ten_times(stage: Stage, found: Finding) -> Room:
     for phase in ["search"] * 4 + ["final stage"] * 3 + ["publishing"] * 3:
         driver = room.start("resume", NAME) if room.folder.is_dir() else room.sweep()
         already = Trace.of(room.folder).iterations
-        _reach(driver, room, phase, already + stage.random.randint(1, 6))
-        time.sleep(stage.random.uniform(0.0, 0.4))  # a moment that nobody has chosen
+        _reach(driver, room, phase, already + stage.random.randint(1, 4))
+        time.sleep(stage.random.uniform(0.0, 0.15))  # a moment that nobody has chosen
         if driver.ended or (room.folder / "selection.json").exists():
             raise Missed(f"the sweep had ended before the {sum(phases.values()) + 1}th kill, in the phase {phase}")
         driver.kill()
@@ -84,7 +83,7 @@ def _reach(driver: Driver, room: Room, phase: str, iterations: int) -> None:
 
 
 def _interrupted(room: Room, driver: Driver, found: Finding) -> None:
-    code = driver.wait(60.0)
+    code = driver.wait()
     found.require(code == 130, f"exit code {code}, not 130: {driver.err[-300:]}")
     found.require(f"gaelp-ray resume {room.shown}" in driver.err, f"it did not say how to go on: {driver.err[-300:]}")
     found.left_over += room.left_over()

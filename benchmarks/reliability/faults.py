@@ -58,6 +58,7 @@ class Fault:
     def found(self, stage: Stage) -> Finding:
         """Inject it, and look what it has done."""
         finding = Finding()
+        stage.random.seed(self.name)  # the same again, whichever faults came before
         start = time.monotonic()
         try:
             room = self.inflict(stage, finding)

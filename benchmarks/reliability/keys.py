@@ -33,7 +33,7 @@ def searched(stage: Stage, found: Finding) -> Room:
         found.checked(losses.online(room, server.state()))
     secrets = [key.encode(), base64.b64encode(f"api:{key}".encode())]
     files = list(_files(stage.home))
-    found.lost += [f"{path} has the key" for path in files if any(secret in path.read_bytes() for secret in secrets)]
+    found.lost += [f"{path} has the key" for path in files if any(secret in _content(path) for secret in secrets)]
     found.lost += [f"a command line has the key: {line.replace(key, '*')}" for line in shown if key in line]
     found.require(any("raylet" in line for line in shown), "no process of Ray was seen")
     found.require(any("session_" in str(path) and path.suffix == ".log" for path in files), "no log of Ray was found")
@@ -54,6 +54,13 @@ def _shown_while(driver: Driver, room: Room, found: Finding, ends_with: int = 0)
     if driver.wait() != ends_with:
         found.lost.append(f"{driver.process.args} ended with {driver.process.returncode}: {driver.err[-300:]}")
     return shown
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # somebody has removed it since it was listed
+        return b""
 
 
 def _files(folder: Path) -> Iterator[Path]:

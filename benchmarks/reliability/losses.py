@@ -119,10 +119,11 @@ def _of_wandb(room: Room, seen: Iterable[Seen]) -> tuple[str, list[str]]:
     problems, whole = [], 0
     trace = Trace.of(room.folder)
     for name, plan in trace.plans.items():
-        if name not in trace.ends and not trace.rows[name]:
-            continue  # it was handed out, and has not begun
+        begun = name in trace.ends or trace.rows[name]
         for number in range(len(plan["seeds"])):
             id = f"{name}-{sweep_id}" if len(plan["seeds"]) == 1 else f"{name}-s{number}-{sweep_id}"
+            if not begun and id not in by_id:
+                continue  # it was handed out, and nobody has come to its first row
             found = _of_run(id, by_id.pop(id, []), trace, name, number)
             problems += found
             whole += not found

@@ -10,7 +10,7 @@ import psutil
 
 from reliability import losses
 from reliability.faults import Finding, fault
-from reliability.stage import KEYS, MARK, NAME, ONE_BY_ONE, Room, Stage, marked, workers
+from reliability.stage import KEYS, MARK, NAME, ONE_BY_ONE, Room, Stage, kill, marked, workers
 from reliability.traces import Trace
 
 OTHER = {**KEYS, "seed": 1}
@@ -22,7 +22,7 @@ HEAD = ("-m", "ray.scripts.scripts", "start", "--head", "--port=0", "--num-cpus=
 @fault("second driver", "the same sweep started and resumed while it runs")
 def second_driver(stage: Stage, found: Finding) -> Room:
     """Both are refused with the pid of the first, which does not notice."""
-    room = stage.room("second", ONE_BY_ONE)
+    room = stage.room("second", ONE_BY_ONE, SHOP_PACE="0.04")  # long enough for two commands
     driver = room.sweep()
     driver.until(lambda: Trace.of(room.folder).iterations >= 1, "an iteration")
     for words in (("sweep", str(room.file), "--overwrite"), ("resume", NAME)):
@@ -85,6 +85,5 @@ def somebodys_ray(stage: Stage, found: Finding) -> Room:
     asked = room.start("plan", str(room.file), "--address", address, "--name", "another", RAY_AUTH_MODE="disabled")
     found.require(asked.wait() == 0, f"somebody's Ray does not answer any more: {asked.err[-300:]}")
     found.told = f"all {len(left)} processes of it left, and it answers"
-    for process in marked(str(home)):
-        process.kill()
+    kill(marked(str(home)))
     return room

@@ -12,19 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import yaml
 
-SEEN_SECONDS, END_SECONDS = 150.0, 300.0
-"""How long an event and the end of a command are waited for; they take a tenth of that on an idle machine."""
+SEEN_SECONDS, END_SECONDS = 600.0, 1200.0
+"""How long an event and the end of a command are waited for; they take a fortieth of that on an idle machine."""
 LOOK_SECONDS, LOOK_SHARE = 0.02, 0.05
 """How often an event is looked for at most, and the share of a core that looking may take beside what it waits for."""
-GONE_SECONDS = 150.0
+GONE_SECONDS = 300.0
 """How long processes may take to notice that the one who started them is dead. Ray's agents then first report it to a
 server that may be dead, too, and try for a minute."""
 MARK = "GAELP_RELIABILITY"
@@ -52,6 +53,9 @@ KEYS: Mapping[str, Any] = {
 """Five trainings of 12 iterations, about two seconds each."""
 ONE_BY_ONE: Mapping[str, Any] = {**KEYS, "max_concurrent": 1}
 """The same numbers of one worker, for faults that do not care how many there are: each costs seconds to start."""
+
+
+T = TypeVar("T")
 
 
 class Missed(Exception):
@@ -98,11 +102,18 @@ class Driver:
         """Whether its process is gone."""
         return self.process.poll() is not None
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = SEEN_SECONDS) -> None:
-        """Wait for a condition while the command runs. Raises Missed."""
-        until(lambda: condition() or self.ended, what, seconds)
-        if self.ended and not condition():
+    def until(self, condition: Callable[[], T], what: str, seconds: float = SEEN_SECONDS) -> T:
+        """Wait for a condition while the command runs; returns what it was then. Raises Missed."""
+        found: list[T] = []
+
+        def look() -> bool:
+            found[:] = [condition()]
+            return bool(found[0]) or self.ended
+
+        until(look, what, seconds)
+        if not (last := found[0] or condition()):
             raise Missed(f"ended with {self.process.returncode} before {what}: {self.err[-500:]}")
+        return last
 
     def wait(self, seconds: float = END_SECONDS) -> int:
         """Its exit code. Raises Missed where it does not end."""
@@ -166,10 +177,9 @@ class Room:
         try:
             until(lambda: not self.processes(), "", GONE_SECONDS)
         except Missed:
-            left = [process for process in self.processes() if process.is_running()]
-            text = [f"{process.pid} of {process.ppid()} {_shown(process)}" for process in left]
-            for process in left:
-                process.kill()
+            left = self.processes()
+            text = [f"{process.pid} of {_parent(process)} {_shown(process)}" for process in left]
+            kill(left)
             return text
         return []
 
@@ -180,9 +190,9 @@ class Stage:
     `kept`: a folder for what several faults begin with or compare with; stages in other processes may use the same one.
     """
 
-    def __init__(self, seed: int = 0, kept: Path | None = None) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="gr-")).resolve()  # short: Ray's sockets are below it
-        self.random = random.Random(seed)
+    def __init__(self, kept: Path | None = None) -> None:
+        self.home = short_folder("gr-").resolve()
+        self.random = random.Random()
         self._kept = kept or self.home / "kept"
         self._kept.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(__file__).with_name("shop.py"), self.home / "shop.py")
@@ -228,8 +238,7 @@ class Stage:
 
     def clear(self) -> None:
         """Kill all that runs here."""
-        for process in marked(str(self.home)):
-            process.kill()
+        kill(marked(str(self.home)))
 
     def __enter__(self) -> Stage:
         return self
@@ -239,6 +248,18 @@ class Stage:
     ) -> None:
         self.clear()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def short_folder(prefix: str) -> Path:
+    """A new one below which Ray's sockets have room: of their paths, Linux takes 107 characters."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Of which any may have just ended."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def marked(home: str) -> list[psutil.Process]:
@@ -264,5 +285,12 @@ def workers(room: Room) -> list[psutil.Process]:
 def _shown(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())[:120]
+    except psutil.Error:
+        return "?"
+
+
+def _parent(process: psutil.Process) -> str:
+    try:
+        return str(process.ppid())
     except psutil.Error:
         return "?"

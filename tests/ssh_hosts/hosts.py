@@ -43,6 +43,11 @@ MaxSessions 100
 """
 
 
+def is_private(path: str) -> bool:
+    """Whether it lies in a folder that each machine has for itself."""
+    return any(Path(path).is_relative_to(target) for target in PRIVATE)
+
+
 def why_not() -> str:
     """Why there can be no such machines here; empty where there can."""
     if os.geteuid() != 0:
@@ -123,23 +128,23 @@ class SshHosts:
         seen = {sys.base_prefix} | ({sys.prefix, str(ROOT)} if name == LAPTOP else set())
         mounts = []
         for path in sorted(map(os.path.realpath, seen)):
-            if path.startswith(tuple(f"{target}/" for target in PRIVATE)):
+            if is_private(path):
                 self.disk(name, path).mkdir(parents=True, exist_ok=True)
                 mounts.append(["--rbind", path, str(self.disk(name, path))])
         for path, folder in self.shared.items():
-            at = self.disk(name, path) if path.startswith(PRIVATE) else Path(path)
+            at = self.disk(name, path) if is_private(path) else Path(path)
             at.mkdir(parents=True, exist_ok=True)
             mounts.append(["--bind", str(folder), str(at)])
         names = Path("/etc/resolv.conf").resolve()
         if names.is_file() and not names.is_relative_to("/run"):  # which is empty below
             mounts.append(["--bind", str(self.base / "resolv.conf"), str(names)])
-        for target in sorted(PRIVATE, key=lambda target: str(self.base.resolve()).startswith(target)):
+        for target in sorted(PRIVATE, key=lambda target: self.base.resolve().is_relative_to(target)):
             mounts.append(["--rbind", str(self.disk(name, target)), target])
         mounts += [["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"]]
         mounts += [["-t", "tmpfs", "-o", "mode=1777,size=2g", "tmpfs", "/dev/shm"]]
         hidden = {str(ROOT), sys.prefix} - seen
         inmost = sorted(hidden, reverse=True)  # an environment in the repository first: hidden with it, it is no place
-        mounts += [["-t", "tmpfs", "tmpfs", path] for path in inmost if not path.startswith(PRIVATE)]
+        mounts += [["-t", "tmpfs", "tmpfs", path] for path in inmost if not is_private(path)]
         return mounts
 
     def __enter__(self) -> SshHosts:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,21 @@ def host(told: Told) -> None:
     run("ip", "route", "add", "unreachable", "169.254.0.0/16")  # where clouds have what Ray looks for
     Path("/run/sshd").mkdir()
     sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", told["sshd"]])
+    while not listens(told["address"]):
+        if sshd.poll() is not None:
+            sys.exit("sshd has ended")
+        time.sleep(0.02)
     tell(sys.stdout, os.readlink("/proc/self/ns/pid"))
     reap(sshd.pid)
+
+
+def listens(address: str) -> bool:
+    """Whether somebody answers at SSH's port."""
+    try:
+        socket.create_connection((address, 22)).close()
+    except OSError:
+        return False
+    return True
 
 
 def laptop(told: Told) -> None:

@@ -1,12 +1,13 @@
 """What a Ray session of our own tells its workers: settings, and no secret."""
 
 import os
-import tempfile
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 import ray
+from reliability.stage import short_folder
 
 from gaelp_ray.sweep.planning.machine import machine
 from gaelp_ray.sweep.session import ray_session, session_cpus
@@ -27,8 +28,9 @@ def told() -> tuple[str, str | None, str | None]:
 @pytest.fixture
 def short():
     """A folder whose path is short enough for Ray's sockets."""
-    with tempfile.TemporaryDirectory(prefix="gr-") as folder:
-        yield Path(folder)
+    folder = short_folder("gr-")
+    yield folder
+    shutil.rmtree(folder)
 
 
 @ray.remote(max_retries=1)
