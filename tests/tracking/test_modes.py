@@ -131,8 +131,7 @@ def test_retry_after_is_honoured(monkeypatch, server, answering):
 
 def test_server_in_trouble_is_not_relied_on(monkeypatch, server, answering):
     log_in(monkeypatch, answering, KEY)
-    monkeypatch.setattr("gaelp_ray.tracking.modes.PROBE_SECONDS", 0.5)
-    server.fault("graphql", status=503)
+    server.fault("graphql", status=503, retry_after=60)  # longer than anybody asks again
     assert choose_mode("auto").why == f"{answering} does not serve now: it is in trouble (HTTP 503)"
 
 

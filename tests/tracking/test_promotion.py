@@ -17,7 +17,7 @@ from gaelp_ray.checkpoint import load_model
 from gaelp_ray.errors import TrackingError
 from gaelp_ray.records import Interval
 from gaelp_ray.results import Comparison
-from gaelp_ray.tracking import artifacts, process, promotion
+from gaelp_ray.tracking import process, promotion
 from gaelp_ray.tracking.artifacts import Leaderboard, ModelArtifact, Publication, publish_selection
 from gaelp_ray.tracking.download import Fetched
 from gaelp_ray.tracking.process import SERVICE
@@ -37,12 +37,9 @@ print(json.dumps([found.version, sorted(found.aliases), found.metadata]))
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     """Bounds that a test can wait for, and a process that no server has let down."""
-    monkeypatch.setattr(process, "INIT_SECONDS", 8.0)
-    monkeypatch.setattr(process, "FINISH_SECONDS", 1.0)
-    for name, seconds in {"PROBE_SECONDS": 2.0, "WAIT_SECONDS": 2, "COMMIT_SECONDS": 4}.items():
-        monkeypatch.setattr(artifacts, name, seconds)
-    monkeypatch.setattr(promotion, "MOVE_SECONDS", 3.0)
-    monkeypatch.setattr("gaelp_ray.tracking.server.ASK_SECONDS", 2.0)
+    monkeypatch.setattr(process, "FINISH_SECONDS", 5.0)
+    monkeypatch.setattr(promotion, "MOVE_SECONDS", 8.0)
+    monkeypatch.setattr("gaelp_ray.tracking.server.ASK_SECONDS", 5.0)
     yield
     SERVICE.__init__()
 

@@ -24,16 +24,6 @@ def trusting():
     SERVICE.__init__()
 
 
-@pytest.fixture
-def hurried(monkeypatch):
-    """Bounds that a test can wait for."""
-    bounds = {"PROBE_SECONDS": 1.0, "INIT_SECONDS": 1.5, "FINISH_SECONDS": 1.5, "LOST_SECONDS": 0.3}
-    for name, seconds in bounds.items():
-        monkeypatch.setattr(process, name, seconds)
-    monkeypatch.setattr("gaelp_ray.tracking.runs.PROBE_SECONDS", 1.0)
-    return monkeypatch
-
-
 def identity(id: str) -> RunIdentity:
     return RunIdentity(id, f"name of {id}", "demo", "g", "trial", "online", tags=("one", "two"), reinit="create_new")
 
@@ -104,7 +94,9 @@ def test_seeds_side_by_side_share_one_helper_process(wandb_server):
 
 
 @pytest.mark.parametrize("kind", ["down", "hang", "key", "busy"])
-def test_server_that_is_away_costs_a_look_and_the_run_goes_on_offline(wandb_server, tmp_path, hurried, caplog, kind):
+def test_server_that_is_away_costs_a_look_and_the_run_goes_on_offline(
+    wandb_server, tmp_path, monkeypatch, caplog, kind
+):
     log = open_run("before")
     if kind == "down":
         wandb_server.down()
@@ -115,7 +107,7 @@ def test_server_that_is_away_costs_a_look_and_the_run_goes_on_offline(wandb_serv
         wandb_server.fault("graphql", status=500)
     else:
         os.environ["WANDB_API_KEY"] = "f" * 40
-    hurried.setattr(process, "INIT_SECONDS", 30.0)
+    monkeypatch.setattr(process, "INIT_SECONDS", 30.0)
     for id in ("first", "second"):
         started = time.monotonic()
         away = open_run(id)
@@ -135,7 +127,8 @@ def test_server_that_is_away_costs_a_look_and_the_run_goes_on_offline(wandb_serv
     assert KEY not in caplog.text and "f" * 40 not in caplog.text
 
 
-def test_start_that_fails_midway_goes_on_offline_with_the_same_id(wandb_server, tmp_path, hurried, caplog):
+def test_start_that_fails_midway_goes_on_offline_with_the_same_id(wandb_server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(process, "INIT_SECONDS", 3.0)
     fault = wandb_server.fault("graphql", status=500, operation="UpsertBucket")
     started = time.monotonic()
     log = open_run("midway")
@@ -155,11 +148,13 @@ def test_start_that_fails_midway_goes_on_offline_with_the_same_id(wandb_server, 
     assert "CommError" in caplog.text
 
 
-def test_start_that_fails_does_not_end_the_runs_beside_it(wandb_server, hurried, caplog):
+def test_start_that_fails_does_not_end_the_runs_beside_it(wandb_server, monkeypatch, caplog):
     beside = open_run("beside")
     beside.catch_up(rows(1))
     wandb_server.fault("graphql", status=500, operation="UpsertBucket")
-    without = open_run("without")
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "INIT_SECONDS", 1.5)
+        without = open_run("without")
     without.catch_up(rows(1, 2))
     wandb_server.clear()
     assert "going on without it" in caplog.text
@@ -173,8 +168,8 @@ def test_start_that_fails_does_not_end_the_runs_beside_it(wandb_server, hurried,
     assert held(wandb_server, "beside") == held(wandb_server, "without") == expected(1, 2)
 
 
-def test_ends_of_several_runs_are_waited_for_together(wandb_server, tmp_path, hurried, caplog):
-    hurried.setattr(process, "FINISH_SECONDS", 5.0)
+def test_ends_of_several_runs_are_waited_for_together(wandb_server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(process, "FINISH_SECONDS", 5.0)
     logs = [open_run(f"end-{number}") for number in range(4)]
     for log in logs:
         log.catch_up(rows(1, 2))
@@ -191,10 +186,12 @@ def test_ends_of_several_runs_are_waited_for_together(wandb_server, tmp_path, hu
     assert [(len(run.history), run.summary["status"]) for run in local] == [(2, "failed")] * 4
 
 
-def test_server_that_came_back_is_trusted_again(wandb_server, hurried):
+def test_server_that_came_back_is_trusted_again(wandb_server, monkeypatch):
     log = open_run("lost")
     wandb_server.down()
-    log.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "FINISH_SECONDS", 1.5)
+        log.close()
     assert SERVICE.lost
     wandb_server.up()
     open_run("back").close()

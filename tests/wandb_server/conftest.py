@@ -16,7 +16,7 @@ def no_thread_is_left() -> Iterator[None]:
     """Neither the server's nor wandb's; set up first, so that it looks last."""
     before = set(threading.enumerate())
     yield
-    end = time.monotonic() + 2
+    end = time.monotonic() + 30
     while (left := set(threading.enumerate()) - before) and time.monotonic() < end:
         time.sleep(0.01)
     assert not left

@@ -69,8 +69,13 @@ class Faults:
             return found
 
     def wake(self) -> None:
-        """Let those that wait go on: their connection is about to end. The faults stay set."""
+        """Let those that wait go on, and whoever is about to: their connections end. The faults stay set."""
         with self._lock:
             for fault in self._set:
                 fault.over.set()
+
+    def renew(self) -> None:
+        """Once all of these have ended: who comes now waits again."""
+        with self._lock:
+            for fault in self._set:
                 fault.over = threading.Event()

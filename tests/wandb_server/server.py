@@ -75,6 +75,7 @@ class _Server(ThreadingHTTPServer):
     def begin(self, service: Service) -> None:
         """Listen, in a thread."""
         self.service = service
+        service.faults.renew()
         self.server_activate()
         self._thread = threading.Thread(target=self.serve_forever, args=(PROMPT,), name="wandb-server")
         self._thread.start()
@@ -187,7 +188,7 @@ class StandIn:
         """A copy of one run, by `project/id`."""
         return self.state().runs[f"{ENTITY}/{path}"]
 
-    def wait_for(self, condition: Callable[[State], bool], seconds: float = 10.0) -> State:
+    def wait_for(self, condition: Callable[[State], bool], seconds: float = 60.0) -> State:
         """The first state of which the condition holds. Raises TimeoutError after `seconds`."""
         end = time.monotonic() + seconds
         while not condition(state := self.state()):

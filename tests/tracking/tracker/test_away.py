@@ -1,6 +1,7 @@
 """No key, no server, or one that dies: W&B stops no training, and one warning says so."""
 
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from trainings import EPISODE, by_name, said
 import gaelp_ray
 from gaelp_ray import GAELPWandbTracker
 from gaelp_ray.tracking import single
+from gaelp_ray.tracking.modes import PROBE_SECONDS
 from gaelp_ray.tracking.single import SingleRun
 
 GUIDE = Path(__file__).parents[3] / "docs/guide-tracking.md"
@@ -149,6 +151,12 @@ def test_a_server_that_dies_is_one_warning_and_gets_no_more_files(off, caplog):
     assert (run.published, run.finished, len(tracker.episode_metrics)) == (0, 1, 3)
 
 
+def test_the_command_for_a_folder_with_a_space_can_be_pasted(here):
+    log = SingleRun(Dying())
+    log.run.dir = str(here / "my work/wandb/run-x/files")
+    assert shlex.split(log.upload_command) == ["wandb", "sync", "--include-online", "my work/wandb/run-x"]
+
+
 def test_no_file_is_sent_to_a_server_that_does_not_answer(here, caplog, monkeypatch):
     run = Dying()
     with socket.socket() as taken:
@@ -164,7 +172,7 @@ def test_what_wandb_may_wait_for_is_bounded():
     settings = single._bounded_settings()
     limits = (settings.init_timeout, settings.finish_timeout, settings.finish_timeout_raises)
     assert limits == (single.INIT_SECONDS, single.FINISH_SECONDS, True)
-    assert 2 * 3 + single.INIT_SECONDS + single.FINISH_SECONDS < 30
+    assert 2 * PROBE_SECONDS + single.INIT_SECONDS + single.FINISH_SECONDS < 30
 
 
 def test_importing_the_package_imports_no_wandb():
