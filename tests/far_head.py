@@ -79,6 +79,7 @@ class FarHead:
         self.packages: dict[str, bytes] = {}
         self.runs = True  # whether a job's entry line is run, or the test says how it goes on
         self.fails = 0  # so many next requests are answered with 500
+        self.looks = 0  # at what jobs have said
         (folder / "bin").mkdir(parents=True)
         (folder / "bin/ssh").write_text(SSH.format(python=sys.executable, folder=str(folder)), encoding="utf-8")
         (folder / "bin/ssh").chmod(0o755)
@@ -178,6 +179,7 @@ class FarHead:
         if job not in self.jobs:
             return 404, f"Job {job} does not exist"
         if more == ["logs"]:
+            self.looks += 1
             return 200, {"logs": self.logs[job]}
         if more == ["stop"]:
             self.jobs[job] = {**self.jobs[job], "status": "STOPPED"}

@@ -27,7 +27,7 @@ def block(language: str) -> str:
 
 def run(folder: Path, *words: str) -> str:
     command = [sys.executable, "-m", "gaelp_ray", *words]
-    done = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

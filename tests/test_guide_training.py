@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 def run(folder: Path, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=os.environ, capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, *words], cwd=folder, env=os.environ, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

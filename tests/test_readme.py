@@ -48,7 +48,7 @@ def reader(tmp_path_factory):
 
 def run(folder: Path, command: str) -> str:
     words = [sys.executable, "-m", "gaelp_ray", *shlex.split(command)[1:]]
-    done = subprocess.run(words, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(words, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -263,13 +263,13 @@ def interrupted(*words: str, here: Path) -> tuple[int, str, str]:
     command = [sys.executable, "-c", SAVING_OFTEN, "train", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=here, start_new_session=True, **pipes) as process:
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + 120.0
         while not list(here.glob("gaelp_checkpoints/*/iteration-*")) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 

@@ -51,7 +51,7 @@ config = reader.get_cached_autoscaling_config()
 provider = _get_node_provider(config.get_provider_config(), config.get_config("cluster_name"))
 cloud = NodeProviderAdapter(provider, reader)
 cloud.launch({"worker": 1}, "a trial waits")
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 600
 while not (found := [id for id, node in cloud.get_non_terminated().items() if node.node_type == "worker"]):
     assert time.monotonic() < deadline and not cloud.poll_errors()
     time.sleep(0.1)
@@ -76,7 +76,7 @@ class Person:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
         own = {"HOME": str(home or self.desk.home), "TMPDIR": str(self.base / "tmp"), "RAY_USAGE_STATS_ENABLED": "0"}
         path = {"PATH": f"{self.base / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-        told = {"cwd": self.desk.work, "env": kept | own | path | self.cloud.env, "timeout": 120}
+        told = {"cwd": self.desk.work, "env": kept | own | path | self.cloud.env, "timeout": 600}
         return subprocess.run([sys.executable, *words], **told, capture_output=True, text=True, check=False)
 
     def ray(self, *words: str) -> subprocess.CompletedProcess[str]:

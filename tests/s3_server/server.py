@@ -33,7 +33,7 @@ class StandIn:
         self.wait = 0.0  # seconds before each answer
         self.left: int | None = None  # requests that are answered before the server fails
         self._uploads: dict[str, dict[int, bytes]] = {}
-        self._server = _Server(("127.0.0.1", 0), self)
+        self._server = _Server(0, self)
         self.port = int(self._server.server_address[1])
         self._thread: threading.Thread | None = None
 
@@ -57,45 +57,53 @@ class StandIn:
     def keys(self, below: str = "") -> list[str]:
         """Objects of the bucket below a prefix, without pyarrow's markers of empty folders."""
         start = f"{BUCKET}/{below}"
-        return sorted(key.removeprefix(start) for key in self.objects if key.startswith(start) and key[-1] != "/")
+        return sorted(
+            key.removeprefix(start) for key in self.objects.copy() if key.startswith(start) and key[-1] != "/"
+        )
 
     def read(self, key: str) -> bytes:
         return self.objects[f"{BUCKET}/{key}"][0]
 
     def down(self) -> None:
-        """From now on nobody listens, nor answers on a connection that was open."""
-        if self._thread:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server.hang_up()
-            self._thread.join()
-            self._thread = None
+        """From now on nobody listens, nor answers on a connection that was open; nobody else gets the port."""
+        self._end()
+        self._server = _Server(self.port, self)
 
     def up(self) -> None:
-        """Listen again, at the same port and with the same objects."""
-        self._server = _Server(("127.0.0.1", self.port), self)
-        self._start()
+        """Listen, at the same port and with the same objects as before."""
+        if not self._thread:
+            self._server.server_activate()
+            self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+            self._thread.start()
 
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+    def _end(self) -> None:
+        if self._thread:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+        self._server.hang_up()
 
     def __enter__(self) -> StandIn:
-        self._start()
+        self.up()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.wait = 0.0
-        self.down()
+        self._end()
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads, allow_reuse_address, block_on_close = True, True, False
+    """Bound from the start, so that its port stays its own; listens once it is activated."""
 
-    def __init__(self, address: tuple[str, int], shop: StandIn) -> None:
+    daemon_threads, allow_reuse_address, block_on_close = True, True, False
+    request_queue_size = 128
+
+    def __init__(self, port: int, shop: StandIn) -> None:
         self.shop = shop
         self.connections: set[socket.socket] = set()
-        super().__init__(address, _Request)
+        super().__init__(("127.0.0.1", port), _Request, bind_and_activate=False)
+        self.server_bind()
 
     def hang_up(self) -> None:
         """End every connection that a client keeps."""

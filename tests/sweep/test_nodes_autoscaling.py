@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
 import yaml
+from own_ray import free_ports, kill_all
 
 from gaelp_ray.errors import InputError
-from gaelp_ray.sweep.planning.cluster import cluster_at
+from gaelp_ray.sweep.planning.cluster import Cluster, cluster_at
 from gaelp_ray.sweep.store.journal import read_history
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -67,9 +67,7 @@ def address(tmp_path, monkeypatch) -> Iterator[str]:
     for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with socket.socket() as free, socket.socket() as other:
-        free.bind(("", 0)), other.bind(("", 0))
-        port, client = free.getsockname()[1], other.getsockname()[1]
+    port, client = free_ports(2)
     address = f"{ray.util.get_node_ip_address()}:{port}"
     (tmp_path / "launcher.json").write_text(json.dumps(launcher(address)), encoding="utf-8")
     words = [
@@ -88,36 +86,22 @@ def address(tmp_path, monkeypatch) -> Iterator[str]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(words, env={**os.environ, **fake}, **quiet) as head:
         yield address
-        below = psutil.Process(head.pid).children(recursive=True)
-        for process in [psutil.Process(head.pid), *below]:
-            if process.is_running():
-                process.kill()
+        kill_all(head)
 
 
-def until_alive(address: str, number: int) -> None:
+def until(address: str, is_so: Callable[[Cluster], bool]) -> None:
+    """Until a cluster is there, and as it should be; its head listens before it is a node."""
     deadline = time.monotonic() + 300
-    while len(cluster_at(address).nodes) != number:
-        assert time.monotonic() < deadline
-        time.sleep(1)
-
-
-def until_up(address: str) -> None:
-    deadline = time.monotonic() + 300
-    while not grows(address):
+    while True:
+        with suppress(InputError):
+            if is_so(cluster_at(address)):
+                return
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
 
-def grows(address: str) -> bool:
-    """Whether the cluster is there, with its autoscaler; its head listens before it is a node."""
-    try:
-        return cluster_at(address).grows
-    except InputError:
-        return False
-
-
 def test_nodes_come_for_trials_that_wait_and_go_after_them(address, tmp_path):
-    until_up(address)
+    until(address, lambda cluster: cluster.grows)
     path: Path = tmp_path / "trip.yaml"
     path.write_text(yaml.safe_dump(SWEEP), encoding="utf-8")
     command = [sys.executable, "-c", "from gaelp_ray.cli.main import main; main()", "sweep", str(path), "--json"]
@@ -130,4 +114,4 @@ def test_nodes_come_for_trials_that_wait_and_go_after_them(address, tmp_path):
     assert [end.status for end in history.ends.values()] == ["completed"] * 3
     # The autoscaler may take a node for idle that was given a trial since its last report: a loss, and no failure.
     assert {attempt.cause for attempt in history.attempts} <= {"node lost"}
-    until_alive(address, 1)
+    until(address, lambda cluster: len(cluster.nodes) == 1)

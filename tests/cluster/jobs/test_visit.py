@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +23,11 @@ import psutil
 import pytest
 import yaml
 from far_head import SWEEP, until
+from own_ray import free_ports, kill_all
 
 from gaelp_ray.cluster.jobs import visit
 from gaelp_ray.cluster.jobs.visit import LOST, Guide, Visit, ctrl_c
+from gaelp_ray.errors import ClusterError
 
 FINISHED = ("--job", "small-1", "--sweep", "small")
 
@@ -65,8 +68,17 @@ def serving(desk, monkeypatch):
     guide.stop()
 
 
+def groups_below() -> set[int]:
+    """Of all processes that this one has started, directly or not."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(ProcessLookupError):
+            found.add(os.getpgid(child.pid))
+    return found
+
+
 def test_it_is_no_child_of_who_started_it_and_ends_when_it_is_told_to(desk, serving):
-    assert psutil.Process().children() == []
+    assert serving._group not in groups_below()
     assert (desk.home / ".gaelp/jobs/long-1.files/note").read_text() == "here"
     assert serving.look(0)[1] is None
     serving.stop()
@@ -110,6 +122,41 @@ def test_ctrl_c_is_heard_in_the_middle_of_ray_client(monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
 
+def connecting(monkeypatch, *raised):
+    """A visit whose connections raise these, then nothing."""
+    left = list(raised)
+
+    def init(*_, **__):
+        if left:
+            raise ConnectionAbortedError(left.pop(0))
+
+    monkeypatch.setattr(visit, "cluster_at", lambda _: None)
+    monkeypatch.setattr(visit.ray, "init", init)
+    monkeypatch.setattr(visit.ray, "shutdown", lambda: None)
+    return Visit("ray://h:1")
+
+
+STILLBORN = "Initialization failure from server:\nRuntimeError: Starting Ray client server failed. See x"
+
+
+def test_a_server_that_died_at_its_birth_is_asked_for_again(monkeypatch):
+    with connecting(monkeypatch, *3 * [STILLBORN]) as connected:
+        assert connected.address == "ray://h:1"
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (5 * [STILLBORN], "RuntimeError: Starting Ray client server failed. See x"),
+        (["Initialization failure from server:\nit is full"], "it is full"),
+    ],
+)
+def test_where_trying_again_does_not_help_it_is_one_line(raised, line, monkeypatch):
+    with pytest.raises(ClusterError) as told, connecting(monkeypatch, *raised):
+        pass
+    assert str(told.value) == f"ray://h:1: Ray does not connect: {line}"
+
+
 START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2", "--block"]
 START += ["--include-dashboard=false", "--object-store-memory=83886080"]
 LONG = ("--set", "trial.num_episodes=200000")
@@ -147,16 +194,13 @@ def outside() -> Iterator[Outside]:
     env = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "WANDB_API_KEY")}
     env |= {"HOME": str(base / "home"), "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
     env |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("", 0)), two.bind(("", 0))
-        port, client = one.getsockname()[1], two.getsockname()[1]
+    env |= {"GRPC_ENABLE_FORK_SUPPORT": "0"}  # as the guide advises
+    port, client = free_ports(2)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([*START, f"--port={port}", f"--ray-client-server-port={client}"], env=env, **quiet) as head:
         until(lambda: socket.socket().connect_ex(("127.0.0.1", client)) == 0, 200)
         yield Outside(base, env, f"ray://127.0.0.1:{client}")
-        for process in [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]:
-            if process.is_running():
-                process.kill()
+        kill_all(head)
     shutil.rmtree(base)
 
 

@@ -176,7 +176,7 @@ class Story:
     def _down(self) -> None:
         self.run("down", self._here("gaelp-ray", "cluster", "down", "mine.yaml"))
         try:
-            until(lambda: not self._rays(), "the end of Ray", 60)
+            until(lambda: not self._rays(), "the end of Ray", 150)
         except Missed:
             self.left = [f"{host}: {command}" for host, command in self._rays()]
 

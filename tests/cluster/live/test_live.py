@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from cluster.live.scenario import KEY, LOST, Story, Unprepared
 from reliability.losses import of_results, offline
-from reliability.stage import NAME
+from reliability.stage import NAME, short_folder
 from ssh_hosts.hosts import HEAD, LAPTOP, WORKERS, why_not
 
 from gaelp_ray.sweep.store.journal import read_history
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(4500)]  # the whole story counts for the first test
+ROOM = 4 * 2**30
 TRIALS = [f"{NAME}-default", *(f"{NAME}-{number:02d}" for number in range(5))]
 
 
@@ -24,7 +23,10 @@ TRIALS = [f"{NAME}-default", *(f"{NAME}-{number:02d}" for number in range(5))]
 def story():
     if reason := why_not():
         pytest.skip(reason)
-    base = Path(tempfile.mkdtemp(prefix="gr-live-"))
+    base = short_folder("gr-live-")
+    if shutil.disk_usage(base).free < ROOM:
+        base.rmdir()
+        pytest.skip(f"less than {ROOM >> 30} GB are free in {base.parent}, where a whole Ray is installed")
     try:
         story = Story(base)
         try:

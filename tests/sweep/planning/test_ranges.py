@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaelp_ray.sweep.format.space import draw
@@ -42,6 +42,7 @@ def test_a_histogram_of_known_draws(drawn, log, bins):
     assert histogram(drawn, log, all(isinstance(value, int) for value in drawn)) == bins
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.floats(1e-12, 1e12), min_size=1, max_size=300), st.booleans())
 def test_no_draw_is_lost_and_none_is_counted_twice(drawn, log):
     bins = histogram(drawn, log, whole=False)

@@ -23,6 +23,9 @@ from gaelp_ray.sweep.remote.sweep import require_writable
 
 BUCKET = "trials"
 
+LONG = ("--set", "trial.num_episodes=1600")
+"""So that not all trials end between two pushes of the journal, which are two seconds apart."""
+
 
 @pytest.fixture(scope="module")
 def amazon() -> Iterator[Amazon]:
@@ -89,7 +92,7 @@ def ended(amazon: Amazon) -> list[str]:
 
 def wait(process: subprocess.Popen[str], found: Callable[[], object]) -> None:
     """Until something is there, while a process runs."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not found():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
@@ -101,9 +104,9 @@ def test_a_sweep_whose_driver_is_lost_goes_on_on_the_cluster_from_the_bucket_alo
         """The folders that the two nodes without the driver have for trials."""
         return set(three.base.glob("cache-?/gaelp_ray/nodes/*"))
 
-    alone = numbers(three.sweep("random", str(three.base / "alone")))
-    driver = three.sweep("random", storage, "--address", three.address)
-    wait(driver, lambda: len(ended(amazon)) >= 2)
+    alone = numbers(three.sweep("random", str(three.base / "alone"), *LONG))
+    driver = three.sweep("random", storage, *LONG, "--address", three.address)
+    wait(driver, lambda: ended(amazon))
     driver.kill()
     driver.communicate()
     before, killed = ended(amazon), copies()
@@ -117,7 +120,7 @@ def test_a_sweep_whose_driver_is_lost_goes_on_on_the_cluster_from_the_bucket_alo
     assert list(three.base.glob("*/gaelp_ray/nodes/*")) == []  # nor did the killed driver leave anything
     left = objects(amazon, "ours/random/")
     assert ".lease" not in left
-    out, err = three.start("best", *words, "-o", "model", "--json", machine="third").communicate(timeout=100)
+    out, err = three.start("best", *words, "-o", "model", "--json", machine="third").communicate(timeout=600)
     assert json.loads(out or "{}").get("trial") == json.loads(left["selection.json"])["winner"]["trial"], err
     assert (three.base / "model/model.npz").read_bytes() == left["best/model.npz"]
     assert load_model(three.base / "model").agent
