@@ -118,10 +118,8 @@ def cause_of(error: BaseException | None) -> str:
     text = str(error)
     if isinstance(inner, NodeError) or re.search(r"ModuleNotFoundError: No module named 'gaelp_ray\b", text):
         return UNFIT
-    if isinstance(inner, UnserializableException):
-        return EXCEPTION
-    by_ray = inner is None or isinstance(inner, RayError)  # and not an exception of the trial's own, as torch has one
-    if isinstance(error, OutOfMemoryError) or (by_ray and ("memory pressure" in text or "OutOfMemory" in text)):
+    own = isinstance(error, (RayTaskError, UnserializableException))  # torch has an OutOfMemoryError, too
+    if not own and (isinstance(error, OutOfMemoryError) or "memory pressure" in text or "OutOfMemory" in text):
         return MEMORY
     if isinstance(error, RayActorError) and not error.actor_init_failed:
         lost = isinstance(error, ActorUnavailableError) or error.preempted or NODE_GONE.search(text)
