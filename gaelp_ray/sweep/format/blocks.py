@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gaelp_ray.records import MIN_DELIVERY
 from gaelp_ray.sweep.format.parameters import LARGEST, Block, Number, ParameterSpec
@@ -228,12 +228,18 @@ class SelectSpec(Block):
         return self
 
 
+def _tag(written: str) -> str:
+    if not 1 <= len(written) <= 64:  # wandb would refuse every run
+        raise ValueError(f"a tag has 1 to 64 characters, and {written!r} has {len(written)}: write another")
+    return written
+
+
 class TrackingSpec(Block):
     """W&B: where runs go."""
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     group: str | None = None
-    tags: tuple[str, ...] = Field((), strict=False)
+    tags: tuple[Annotated[str, AfterValidator(_tag)], ...] = Field((), strict=False)
 
 
 LAUNCHER_SCHEDULER = frozenset(

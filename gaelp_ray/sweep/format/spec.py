@@ -5,9 +5,10 @@ Each model checks itself when it is made. load.py makes them from a file and wor
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gaelp_ray.sweep.format import space
 from gaelp_ray.sweep.format.blocks import (
@@ -53,6 +54,14 @@ class SweepSpec(Block):
     storage: str = Field("./results", min_length=1, description="folder that holds the sweeps, or s3://bucket/prefix")
     tracking: TrackingSpec = TrackingSpec()
     publish: PublishSpec = PublishSpec()
+
+    @field_validator("project")
+    @classmethod
+    def _is_project(cls, written: str) -> str:
+        if not re.fullmatch(r"[^/\\#?%:]{1,128}", written):  # wandb would refuse every run
+            wanted = "1 to 128 characters, none of / \\ # ? % :"
+            raise ValueError(f"{written!r} is no name of a project: write {wanted}, and a team under `entity`")
+        return written
 
     @model_validator(mode="after")
     def _one_stopper(self) -> SweepSpec:

@@ -1,6 +1,7 @@
 """W&B's sweep format is read as W&B means it, and every mistake is named with its line and remedy."""
 
 import pytest
+import wandb
 import yaml
 from pydantic import ValidationError
 
@@ -32,6 +33,31 @@ PLAIN = {"name": "s", "method": "grid", "parameters": {"batch_size": {"value": 8
 )
 def test_distribution_is_inferred_as_wandb_infers_it(parameter, kind):
     assert ParameterSpec.model_validate(parameter).kind == kind
+
+
+REFUSED = ["team/proj", "a\\b", "50%", "a#b", "why?", "a:b", "p" * 129]
+
+
+@pytest.mark.parametrize("project", [*REFUSED, "", "p" * 128, "läuft (2).a-b_c"])
+def test_a_project_is_one_that_wandb_takes(project, write, refusal):
+    if project in REFUSED:
+        with pytest.raises(wandb.Error):
+            wandb.Settings(project=project)
+    path = write(BASE + yaml.safe_dump({"project": project}, width=1000))
+    if project in ("", *REFUSED):
+        (problem,) = refusal(path)
+        assert problem.startswith("5:1: project: ") and problem.endswith("and a team under `entity`")
+    else:
+        assert load_sweep(path).project == wandb.Settings(project=project).project
+
+
+@pytest.mark.parametrize("tag", ["", "t" * 65])
+def test_a_tag_that_wandb_refuses_is_refused(tag, write, refusal):
+    with pytest.raises(ValueError, match="1 and 64"):
+        wandb.Settings(run_tags=[tag])
+    (problem,) = refusal(write(BASE + f"tracking: {{tags: [good, '{tag}']}}\n"))
+    assert "tracking.tags.1: a tag has 1 to 64 characters" in problem
+    assert load_sweep(write(BASE + f"tracking: {{tags: [{'t' * 64}]}}\n")).tracking.tags == ("t" * 64,)
 
 
 def test_bounds_keep_the_numbers_as_written():
