@@ -17,7 +17,7 @@ from gaelp_ray.cluster.jobs.driver import FOLDER
 from gaelp_ray.cluster.jobs.head import Head
 from gaelp_ray.cluster.jobs.link import Job
 from gaelp_ray.cluster.ssh import FAILED, last_line
-from gaelp_ray.errors import ClusterError, StorageError
+from gaelp_ray.errors import ClusterError, StorageError, describe
 
 MARK = "submission.json"
 """In a folder of results: which job they are of."""
@@ -56,8 +56,8 @@ class Results:
             return self._unpack(file, {"job": job.id, "cluster": cluster, **job.metadata})
         except OSError as error:
             raise StorageError(f"cannot keep the results in {self.folder}: {error.strerror or error}") from None
-        except tarfile.TarError as error:
-            raise ClusterError(f"the results from {cluster} are damaged: {error}") from None
+        except (tarfile.TarError, EOFError, ValueError, ArithmeticError) as error:  # of names and times that are none
+            raise ClusterError(f"the results from {cluster} are damaged: {describe(error)}") from None
 
     def line(self, names: Sequence[str], job: Job) -> str:
         """For a person: what is here, and where the rest is."""
@@ -71,13 +71,26 @@ class Results:
             new.mkdir()
             file.seek(0)
             with tarfile.open(fileobj=file, mode="r:") as archive:
-                archive.extractall(new, filter="data")  # nothing outside of the folder, no devices, no links out
+                _extract(archive, new)
             names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in new.iterdir())
             (new / MARK).write_text(json.dumps(facts, indent=2), encoding="utf-8")
             if self.folder.exists():
                 self.folder.rename(Path(scratch) / "old")
             new.rename(self.folder)
         return names
+
+
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Nothing outside of the folder, no devices, no links out. Raises tarfile.TarError."""
+    data_filter = getattr(tarfile, "data_filter", None)  # since Python 3.10.12 and 3.11.4
+    if data_filter:
+        archive.extraction_filter = data_filter
+    else:
+        for member in archive.getmembers():
+            inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+            if not inside or not (member.isfile() or member.isdir()):
+                raise tarfile.ReadError(f"{member.name!r} is no file or folder of it")
+    archive.extractall(folder)
 
 
 def _copy(head: Head, name: str, file: IO[bytes]) -> None:

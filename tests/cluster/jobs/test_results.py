@@ -73,6 +73,57 @@ def test_nothing_is_written_beside_the_folder(bring, name):
     assert (bring.folder / "sweep.yaml").read_text() == "a"
 
 
+@pytest.fixture
+def old_python(monkeypatch):
+    """Python before 3.10.12 and 3.11.4, whose tarfile knows no filters."""
+    now = tarfile.TarFile.extractall
+
+    def extractall(self, path=".", members=None, *, numeric_owner=False):
+        now(self, path, members, numeric_owner=numeric_owner, filter="fully_trusted")
+
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.setattr(tarfile.TarFile, "extractall", extractall)
+
+
+def test_an_old_python_brings_the_same(bring, old_python):
+    assert bring(**{"sweep.yaml": "a", "best/model.json": "{}"}) == ["best/", "sweep.yaml"]
+    with pytest.raises(ClusterError, match="damaged"):
+        bring(**{"../escaped": "x"})
+    assert not list(bring.folder.parents[1].rglob("escaped*"))
+
+
+def packed(**entry):
+    """A tar file with one entry; `entry` are attributes of it."""
+    file, member = io.BytesIO(), tarfile.TarInfo("sweep.yaml")
+    for name, value in entry.items():
+        setattr(member, name, value)
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+    return file
+
+
+OUTWARD = {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}
+WRONG = [
+    {"type": tarfile.FIFOTYPE},
+    OUTWARD,
+    {"pax_headers": {"mtime": "inf"}},
+    {"pax_headers": {"path": "a\0b"}},
+]
+
+
+@pytest.mark.parametrize("entry", WRONG, ids=["pipe", "link", "time", "name"])
+def test_whatever_is_wrong_with_an_entry_is_one_line(tmp_path, entry):
+    with pytest.raises(ClusterError, match="the results from far are damaged: ") as refused:
+        Results(tmp_path / "small").keep(packed(**entry), JOB, "far")
+    assert len(str(refused.value).splitlines()) == 1 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("entry", WRONG[:2], ids=["pipe", "link"])
+def test_an_old_python_takes_plain_files_only(tmp_path, entry, old_python):
+    with pytest.raises(ClusterError, match=r"'sweep\.yaml' is no file or folder of it"):
+        Results(tmp_path / "small").keep(packed(**entry), JOB, "far")
+
+
 def test_a_file_that_broke_off_replaces_nothing(bring, head):
     bring(**{"sweep.yaml": "a"})
     (head.home / ".gaelp/jobs/small-1.tar").write_bytes(b"no tar file")
