@@ -106,5 +106,5 @@ def _environment() -> str:
 def _write_private(path: Path, text: str) -> None:
     """Never readable by others, not for a moment."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)  # it may have been there, for all to read
         file.write(text)
-    path.chmod(0o600)

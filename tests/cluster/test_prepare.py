@@ -96,6 +96,14 @@ def test_what_is_there_is_kept_and_closed_to_others(clone, without_pip):
     assert mode(clone.home / ".ray/auth_token") == mode(clone.home / ".gaelp.env") == 0o600
 
 
+def test_an_empty_file_that_was_there_is_closed_before_it_holds_a_secret(tmp_path):
+    path = tmp_path / "auth_token"
+    path.touch(mode=0o644)
+    with pytest.raises(UnicodeEncodeError):
+        preparing._write_private(path, "\udc80")  # nothing is written
+    assert mode(path) == 0o600
+
+
 def test_nodes_without_an_index_get_all_wheels_and_ask_for_no_other(clone, without_pip):
     prepare(clone.work, everything=True)
     requirements = (clone.work / "dist/cluster/requirements.txt").read_text(encoding="utf-8")

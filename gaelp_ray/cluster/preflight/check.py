@@ -16,7 +16,6 @@ from gaelp_ray.cluster.preflight.shipping import mount_findings
 from gaelp_ray.cluster.preflight.starting import environment_findings, start_findings, token_findings
 from gaelp_ray.cluster.preflight.storage import storage_findings
 from gaelp_ray.cluster.preflight.versions import version_findings, wheel_findings
-from gaelp_ray.errors import ClusterFileError
 
 RULES: tuple[Callable[[ClusterFile], Iterator[Finding]], ...] = (
     schema_findings,
@@ -63,11 +62,6 @@ class Report:
     def warnings(self) -> list[str]:
         """What may be meant so, one line each."""
         return [self._line(found) for found in self.findings if found.warning]
-
-    def require_clean(self) -> None:
-        """Raises ClusterFileError with all errors, if there are any."""
-        if self.errors:
-            raise ClusterFileError(self.errors)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

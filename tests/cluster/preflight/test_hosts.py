@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -14,7 +15,7 @@ import pytest
 
 from gaelp_ray.cli.main import main
 from gaelp_ray.cluster.file import read_cluster_file
-from gaelp_ray.cluster.preflight.hosts import try_hosts
+from gaelp_ray.cluster.preflight.hosts import ASKED, try_hosts
 from gaelp_ray.errors import InputError
 
 # Answers as a host would whose name is the word before the last; what differs stands in a file of that name.
@@ -94,12 +95,28 @@ def test_a_host_that_is_away_is_named_with_sshs_own_words(desk, hosts):
 
 
 def test_hosts_are_asked_at_a_time_and_none_for_long(desk, hosts, monkeypatch):
-    monkeypatch.setattr("gaelp_ray.cluster.preflight.hosts.SECONDS", 0.5)
+    monkeypatch.setattr("gaelp_ray.cluster.preflight.hosts.SECONDS", 2.0)
     for number in (1, 2, 3):
         (hosts / f"10.1.0.{number}.slow").touch()
     begun = time.monotonic()
     assert all("no answer within" in line for line in lines(desk))
-    assert time.monotonic() - begun < 1.4
+    assert time.monotonic() - begun < 5.5  # one after the other takes six
+
+
+TOGETHER = """\
+#!/bin/sh
+touch "{folder}/asked-$$"
+for _ in $(seq 200); do [ $(ls "{folder}" | grep -c asked-) = 4 ] && exit 1; sleep 0.05; done
+"""
+
+
+def test_workers_behind_a_firewall_are_waited_for_all_at_a_time(tmp_path, monkeypatch):
+    (tmp_path / "timeout").write_text(TOGETHER.format(folder=tmp_path), encoding="utf-8")
+    (tmp_path / "timeout").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = ASKED.format(python="python3", others="w1 w2 w3 w4")
+    said = subprocess.run(["bash", "-s"], input=script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert sorted(line for line in said if "unreachable" in line) == [f"unreachable=w{n}" for n in (1, 2, 3, 4)]
 
 
 def test_a_shared_folder_is_found_shared_and_left_clean(desk, hosts):
