@@ -113,7 +113,12 @@ def _into(folder: Path, artifact: Any) -> None:
         artifact.download(root=str(scratch), skip_cache=True)
         artifact.verify(root=str(scratch))
         load_model(scratch)
-        scratch.rename(folder)
+        try:
+            scratch.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process was first
+                raise
+            artifact.verify(root=str(folder))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """A model artifact comes to this machine once, whole, and without wandb in the process that asks for it."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,32 @@ def test_model_comes_as_it_was_published_and_once(published):
     assert fetched("demo/trip-best:v0") == found
     assert len(published.requests("storage")) == got
     assert [path.name for path in found.folder.parent.iterdir()] == [found.folder.name]
+
+
+class Raced:
+    """An artifact that another process brings to the same folder meanwhile."""
+
+    def __init__(self, model: Path, folder: Path, damaged: bool = False):
+        self.model, self.folder, self.damaged = model, folder, damaged
+        self.verified = []
+
+    def download(self, root: str, **_):
+        for target in (root, self.folder):
+            shutil.copytree(self.model, target)
+
+    def verify(self, root: str):
+        self.verified.append(Path(root))
+        if self.damaged and Path(root) == self.folder:
+            raise ValueError("Digest mismatch")
+
+
+def test_of_two_who_come_first_both_have_the_model(model, tmp_path):
+    folder = tmp_path / "cache/digest"
+    raced = Raced(model, folder)
+    download._into(folder, raced)
+    assert raced.verified[-1] == folder and list(folder.parent.iterdir()) == [folder]
+    with pytest.raises(ValueError, match="mismatch"):
+        download._into(tmp_path / "cache/other", Raced(model, tmp_path / "cache/other", damaged=True))
 
 
 def test_who_asks_imports_neither_wandb_nor_ray(published):

@@ -19,6 +19,7 @@ from gaelp_ray.errors import StorageError
 QUERY = ("endpoint_override", "region", "scheme")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 WANTED = "write s3://bucket/prefix, or a folder"
+CREDENTIALS = "holds credentials: leave them out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
 def is_remote(place: str | Path) -> bool:
@@ -34,15 +35,17 @@ class Address:
     path: str  # keys below begin with it and a slash; may be empty
     query: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises StorageError for a server with a password: it would be shown, sent, and name a folder."""
+        if "@" in self.options.get("endpoint_override", ""):
+            raise StorageError(f"the server in AWS_ENDPOINT_URL, or in endpoint_override, {CREDENTIALS}")
+
     @classmethod
     def parse(cls, text: str | Path) -> Address:
         """Raises StorageError, which never repeats what may be a secret."""
         url = urlsplit(re.sub("^s3:/(?!/)", "s3://", str(text)) if isinstance(text, Path) else str(text))
         if "@" in url.netloc or url.password is not None:
-            raise StorageError(
-                "the storage URL holds credentials: leave them out, and set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            )
+            raise StorageError(f"the storage URL {CREDENTIALS}")
         if url.scheme != "s3":
             raise StorageError(f"{url.scheme}:// is no storage that is known here: {WANTED}")
         if not BUCKET.fullmatch(url.netloc):
@@ -62,7 +65,7 @@ class Address:
     @property
     def shown(self) -> str:
         """As a person types it."""
-        return shlex.quote(str(self)) if self.query else str(self)
+        return shlex.quote(str(self))
 
     @property
     def name(self) -> str:

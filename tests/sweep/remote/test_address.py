@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -33,6 +34,7 @@ def test_a_bucket_alone_is_a_storage():
     assert str(Address.parse("s3://bucket").child("trip")) == "s3://bucket/trip"
     assert str(Address.parse("s3://bucket/trip").parent) == "s3://bucket"
     assert Address.parse("s3://bucket/trip").shown == "s3://bucket/trip"
+    assert Address.parse("s3://bucket/my trip").shown == "'s3://bucket/my trip'"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,21 @@ def test_what_is_refused_in_one_line_without_its_secret(url, told):
         Address.parse(url)
     text = str(refused.value)
     assert told in text and "hunter2" not in text and "AKIA1" not in text and len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize("url", ["http://ada:hunter2@there:9000", "ada:hunter2@there:9000/"])
+def test_a_password_in_the_name_of_the_server_is_refused_and_never_shown(name, url, monkeypatch):
+    with pytest.raises(
+        StorageError, match="in AWS_ENDPOINT_URL, or in endpoint_override, holds credentials"
+    ) as queried:
+        Address.parse(f"s3://bucket/x?endpoint_override={quote(url, safe='')}")
+    monkeypatch.setenv(name, url)
+    with pytest.raises(StorageError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as named:
+        Address.parse("s3://bucket/x")
+    for text in (str(queried.value), str(named.value)):
+        assert "hunter2" not in text and len(text.splitlines()) == 1
+    assert Address.parse(f"s3://bucket/x?{SERVER}").options["endpoint_override"] == "there:9000"
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])
