@@ -47,7 +47,7 @@ def find_model(named: str | Path, storage: str | Path = "results") -> Found:
     """The model of that name, brought here if it is elsewhere. Raises what load_best() raises."""
     text, folder = str(named), Path(named)
     is_model = (folder / DESCRIPTION).is_file()
-    if is_model and "/" not in text and not is_remote(storage) and _is_other_sweep(folder, Path(storage)):
+    if is_model and "/" not in text and not is_remote(storage) and _is_other_sweep(folder, Path(storage).expanduser()):
         raise ModelError(
             f"{text!r} is both a model's folder and a sweep in {storage}: write ./{text} or {Path(storage) / text}"
         )

@@ -93,6 +93,9 @@ def test_a_name_that_means_two_things_is_refused(tmp_path, monkeypatch):
         ModelError, match=r"is both a model's folder and a sweep in results: write \./trip or results/trip"
     ):
         find_model("trip")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ModelError, match="is both a model's folder and a sweep in ~/results"):
+        find_model("trip", "~/results")
     assert find_model("./trip").folder == Path("trip")
     assert find_model("results/trip").chosen == {"trial": "trip-03"}
     assert find_model(tmp_path / "trip").chosen == {}

@@ -78,19 +78,27 @@ def resume(
     folder = open_sweep(storage, sweep)
     if folder.is_finished() and not (retry or extend or settings):
         _bring(folder)
-        record = folder.read_selection()
-        tables.leaderboard(record["leaderboard"], out)
-        other_markets(record, out)
-        for line in tables.gate_line(record):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
-        out.print(f"{folder.path.name} has finished: nothing is left to do", highlight=False)
-        return _end(record)
+        return _end(_shown_again(folder, as_json))
     plan = planned(folder, extend or 0, settings or ())
     ended = {name: end.status for name, end in folder.history().ends.items() if not (retry and end.cause)}
     with LiveSweep(plan, err if as_json else out, ended) as live:
         retried, changes = retry is not None, settings or ()
         result = resume_sweep(sweep, storage, live, retried, extend=extend or 0, changes=changes, address=address)
     _finish(result, as_json)
+
+
+def _shown_again(folder: SweepFolder, as_json: bool) -> Mapping[str, Any]:
+    """The record of a sweep that has finished, which is printed."""
+    record = folder.read_selection()
+    if as_json:
+        print_json(record)
+        return record
+    tables.leaderboard(record["leaderboard"], out)
+    other_markets(record, out)
+    for line in tables.gate_line(record):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"{folder.path.name} has finished: nothing is left to do", highlight=False)
+    return record
 
 
 def _bring(folder: SweepFolder) -> None:

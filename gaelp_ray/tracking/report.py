@@ -4,6 +4,7 @@ whatever W&B does. Start at Report.begin()."""
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ class Report(RunLog):
         if self.directory is None:
             return f"W&B: no run ({self._chosen.why})"
         here = self.directory.is_relative_to(Path.cwd())
-        folder = os.path.relpath(self.directory) if here else str(self.directory)
+        folder = shlex.quote(os.path.relpath(self.directory) if here else str(self.directory))
         if self._url is None:
             why = self._chosen.why if self._chosen.mode == "offline" else "the server did not start it"
             return f"W&B: offline ({why}); upload it with `wandb sync {folder}`"

@@ -1,6 +1,6 @@
 """The W&B run of a single training: a RunLog beside which others may run, and whose failures are said once.
 
-What a server that is away may cost is bounded: two probes (3 s each), INIT_SECONDS and FINISH_SECONDS.
+What a server that is away may cost is bounded: two probes (4.5 s each), INIT_SECONDS and FINISH_SECONDS.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,7 @@ class SingleRun(RunLog):
         if self.run is None:
             return "wandb sync"
         folder = Path(self.run.dir).parent
-        shown = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder
+        shown = shlex.quote(os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder))
         return f"wandb sync {'' if self.run.settings.mode == 'offline' else '--include-online '}{shown}"
 
     def log(self, row: Mapping[str, Any], step: int, at: float | None = None) -> None:
@@ -108,7 +109,7 @@ class SingleRun(RunLog):
             logger.warning("W&B may not have the model %s: keep it, and log it again", path)
 
     def reachable(self) -> bool:
-        """Whether W&B can take a file now; asked before each, for a dead server costs wandb 20 s a file, a probe 3 s.
+        """Whether W&B can take a file now; asked before each, for a dead server costs wandb 20 s a file, a probe 4.5.
 
         Not asked again after a failure.
         """

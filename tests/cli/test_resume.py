@@ -83,6 +83,15 @@ def folder(tmp_path, monkeypatch):
     return begun_sweeps.begun(tmp_path / "small.yaml", 2)
 
 
+def test_a_finished_sweep_is_shown_again_in_the_form_that_is_asked_for(folder, gaelp_ray):
+    record = {"winner": None, "reason": "no eligible trial: none completed", "leaderboard": []}
+    folder.write_end(record, [{"rank": 1}])
+    code, out, _ = gaelp_ray("resume", "small", "--json")
+    assert code == 1 and json.loads(out) == record
+    code, out, _ = gaelp_ray("resume", "small")
+    assert code == 1 and out.endswith("small has finished: nothing is left to do\n")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

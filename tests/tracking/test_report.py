@@ -1,6 +1,7 @@
 """Runs of commands that judge models: whatever W&B does, it is told in a line and nothing is raised."""
 
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,8 @@ CARD = Card(10.0, 9.5, 10.5, 0.95, 512, 0.99)
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Bounds that a test can wait for, and a process that no server has let down."""
+    """A folder of its own, and a process that no server has let down."""
     monkeypatch.chdir(tmp_path)
-    for name, seconds in {
-        "PROBE_SECONDS": 1.0,
-        "INIT_SECONDS": 1.5,
-        "FINISH_SECONDS": 1.0,
-        "LOST_SECONDS": 0.3,
-    }.items():
-        monkeypatch.setattr(process, name, seconds)
     yield
     SERVICE.__init__()
 
@@ -50,9 +44,10 @@ def test_a_report_has_its_labels_table_rows_and_summary(wandb_server):
     assert report.where == f"W&B: {wandb_server.url}/team/demo/runs/c1"
 
 
-def test_a_server_that_dies_meanwhile_leaves_a_run_to_upload(wandb_server, tmp_path):
+def test_a_server_that_dies_meanwhile_leaves_a_run_to_upload(wandb_server, tmp_path, monkeypatch):
     report = Report.begin(Destination("demo"), "compare", "c1", {})
     wandb_server.down()
+    monkeypatch.setattr(process, "FINISH_SECONDS", 1.0)
     report.log({"roas": 5.0}, step=1)
     report.close()
     assert report.where.startswith(
@@ -60,6 +55,16 @@ def test_a_server_that_dies_meanwhile_leaves_a_run_to_upload(wandb_server, tmp_p
     )
     folder = Path(report.where.split()[-1].rstrip("`"))
     assert (tmp_path / folder).is_dir() and list((tmp_path / folder).glob("run-c1.wandb"))
+
+
+def test_the_command_for_a_folder_with_a_space_can_be_pasted(tmp_path, monkeypatch):
+    (tmp_path / "my work").mkdir()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "my work"))
+    report = Report.begin(Destination("demo"), "compare", "c1", {})
+    report.close()
+    *_, folder = shlex.split(report.where.split("`")[1])
+    assert (tmp_path / folder / "run-c1.wandb").is_file()
 
 
 def test_disabled_there_is_no_run_and_nothing_to_wait_for(monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -100,7 +101,7 @@ class SweepFolder:
         if not (self.path / LOCK).is_file():
             return False
         with (self.path / LOCK).open("rb") as file:
-            return not locked(file)
+            return not locked(file, shared=True)
 
     def clear(self) -> None:
         """Remove all of an earlier sweep."""
@@ -208,8 +209,7 @@ class SweepFolder:
         """The decision of a finished sweep. Raises StorageError if it never got there, or the file is damaged."""
         path = self.path / SELECTION
         if not path.is_file():
-            named = self.shown if self.remote else self.path.name
-            raise StorageError(f"the sweep {self.path.name!r} has not finished: `gaelp-ray resume {named}`")
+            raise StorageError(f"the sweep {self.path.name!r} has not finished: `gaelp-ray resume {self.shown}`")
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -224,7 +224,7 @@ class SweepFolder:
         if self.remote:
             return self.remote.address.shown
         here = Path.cwd()
-        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+        return shlex.quote(str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path))
 
     @property
     def storage(self) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +141,11 @@ def test_end_holds_the_decision_and_the_leaderboard(tmp_path):
 
 
 def test_unfinished_sweep_has_no_decision(tmp_path):
-    with pytest.raises(StorageError, match="the sweep 'trip' has not finished: `gaelp-ray resume trip`"):
-        started(tmp_path, "trip").read_selection()
+    folder = started(tmp_path / "elsewhere", "trip")
+    with pytest.raises(StorageError, match="the sweep 'trip' has not finished: `gaelp-ray resume ") as refused:
+        folder.read_selection()
+    (_, command, _) = str(refused.value).split("`")
+    assert SweepFolder.open(Path("results"), command.split()[-1]) == folder
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"winner": ', b"\xff\xfe"])
@@ -228,3 +232,5 @@ def test_it_is_shown_as_a_person_would_type_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder.shown == "results/trip"
     assert SweepFolder.open(Path("nowhere"), folder.shown) == folder
+    spaced = started(tmp_path / "my results", "trip")
+    assert shlex.split(f"gaelp-ray resume {spaced.shown}") == ["gaelp-ray", "resume", "my results/trip"]
