@@ -24,8 +24,11 @@ from gaelp_ray.sweep.remote.bucket import Bucket
 from gaelp_ray.sweep.session import ASKED, ray_session
 from gaelp_ray.sweep.store.folder import SweepFolder
 
-PROBE_SECONDS = 30.0
-"""For all nodes to answer; measured 1.5 s for three on two cores, 3.9 to 5.2 s where those are busy."""
+PROBE_SECONDS = 120.0
+"""For all nodes to answer; measured 1.5 s for three on two cores, 3.9 to 5.2 s where those are busy.
+
+Only nodes that do not answer are waited for as long, and one under load should not be refused.
+"""
 
 TOKEN = "token"
 
