@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gaelp_ray.errors import StorageError
 from gaelp_ray.sweep.remote.bucket import Bucket, Stat
-from gaelp_ray.sweep.remote.copies import by_rank, is_sent, local_files
+from gaelp_ray.sweep.remote.copies import RECORD, WHOLE, by_rank, is_sent, local_files
 from gaelp_ray.sweep.remote.lease import LEASE, RENEWED_SECONDS, TURN, Lease
 
 PUSH_SECONDS, PAUSE_SECONDS = 2.0, 10.0
@@ -32,6 +32,7 @@ class Keeper:
         self._bucket, self._folder, self._lease = bucket, folder, lease
         self._sent: dict[str, tuple[int, int]] = {}  # name -> (size, time) of what this driver has sent
         self._one = threading.Lock()  # at a time, or an older content could be the last to arrive
+        self._renewed = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gaelp-storage", daemon=True)
         self.taken_over = ""
@@ -47,17 +48,23 @@ class Keeper:
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        renewed, pause = time.monotonic(), PUSH_SECONDS
+        pause = PUSH_SECONDS
         while not self._ended.wait(pause) and not self.taken_over:
             pause = PUSH_SECONDS
             try:
-                if time.monotonic() > renewed + RENEWED_SECONDS:
-                    self.taken_over = self._lease.renew()
-                    renewed = time.monotonic()
-                if not self.taken_over:
-                    self.send(*self._watched())
+                self._renew()
+                for name in self._watched():
+                    if self.taken_over or self._ended.is_set():
+                        break
+                    self.send(name)
+                    self._renew()  # a resume sends the ends of all trials again
             except StorageError:
                 pause = PAUSE_SECONDS
+
+    def _renew(self) -> None:
+        if time.monotonic() > self._renewed + RENEWED_SECONDS:
+            self.taken_over = self._lease.renew()
+            self._renewed = time.monotonic()
 
     def _watched(self) -> Iterator[str]:
         for pattern in WATCHED:
@@ -108,13 +115,27 @@ class Keeper:
         parts = name.split("/")
         if parts[0] != "trials" or len(parts) < 3:
             return True
-        record = f"trials/{parts[1]}/record.jsonl"
-        return (self._folder / record).is_file() and not self._is_behind(record, there)
+        record = f"trials/{parts[1]}/{RECORD}"
+        if not (self._folder / record).is_file() or self._is_behind(record, there):
+            return False
+        return parts[2] != "checkpoints" or _was_removed(self._folder.joinpath(*parts[:4]))
 
     def _is_behind(self, name: str, there: dict[str, Stat]) -> bool:
         """Whether it is the record of a trial that another machine's worker has taken further."""
-        if not name.endswith("/record.jsonl") or name not in there:
+        if not name.endswith(f"/{RECORD}") or name not in there:
             return False
         with suppress(FileNotFoundError):
             return (self._folder / name).stat().st_size < there[name].size
         return True
+
+
+def _was_removed(checkpoint: Path) -> bool:
+    """Whether what is missing of it here was here once: a fetch that broke off lacks it, too.
+
+    A trial whose weights nobody needs any more keeps an empty folder of checkpoints, which no fetch leaves behind.
+    """
+    if checkpoint.is_dir():
+        return (checkpoint / WHOLE).is_file()
+    left = [found for found in checkpoint.parent.glob("[0-9]*") if found.is_dir()]
+    later = (found for found in left if found.name > checkpoint.name and (found / WHOLE).is_file())
+    return any(later) if left else checkpoint.parent.is_dir()

@@ -2,6 +2,7 @@
 
 .lease   {process, machine, id, renewed_at}, removed at the end
 .turn    the id of the last driver that ran the sweep; its machine's working copy is the one that may be ahead
+.now     for a moment: its time tells the server's
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import psutil
 from gaelp_ray.errors import StorageError
 from gaelp_ray.sweep.remote.bucket import Bucket
 
-LEASE, TURN = ".lease", ".turn"
+LEASE, TURN, NOW = ".lease", ".turn", ".now"
 
 RENEWED_SECONDS, LAPSED_SECONDS = 20.0, 60.0
 
@@ -37,11 +38,14 @@ class Holder:
     renewed_at: float
 
     @property
+    def is_dead(self) -> bool:
+        """Whether it was a process of this machine, and is no more."""
+        return self.machine == platform.node() and not _lives(self.process)
+
+    @property
     def runs(self) -> bool:
-        """Whether it has been heard of lately; of a process of this machine, whether it lives."""
-        if self.machine == platform.node() and not _lives(self.process):
-            return False
-        return time.time() - self.renewed_at < LAPSED_SECONDS
+        """Whether it has been heard of lately, as far as this machine's clock can tell: for who only looks."""
+        return not self.is_dead and time.time() - self.renewed_at < LAPSED_SECONDS
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.machine}"
@@ -78,9 +82,16 @@ class Lease:
         self._refuse(self.holder())
 
     def _refuse(self, holder: Holder | None) -> None:
-        if holder and holder.id != self.id and holder.runs:
+        if holder and holder.id != self.id and not holder.is_dead and not self._has_lapsed():
             address = self._bucket.address
             raise StorageError(f"the sweep {address} is being run by {holder}: wait for it, or stop it first")
+
+    def _has_lapsed(self) -> bool:
+        """By the server's clock alone: those of two machines may be further apart than a lease lasts."""
+        self._bucket.write(NOW, b"now")
+        now, lease = self._bucket.stat(NOW), self._bucket.stat(LEASE)
+        self._bucket.remove(NOW)
+        return lease is None or (now is not None and now.when - lease.when >= LAPSED_SECONDS)
 
     def renew(self) -> str:
         """Go on; returns who has taken the sweep over, empty if nobody has."""

@@ -5,6 +5,7 @@ Everything works on the working copy, as append, lock and rename are nothing tha
 
 from __future__ import annotations
 
+import fcntl
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,17 +16,17 @@ from gaelp_ray.sweep.remote.address import Address
 from gaelp_ray.sweep.remote.bucket import Bucket, Stat
 from gaelp_ray.sweep.remote.copies import fetch
 from gaelp_ray.sweep.remote.keeper import Keeper
-from gaelp_ray.sweep.remote.lease import LEASE, TURN, Lease, Turns
+from gaelp_ray.sweep.remote.lease import LEASE, NOW, TURN, Lease, Turns
 
 SPEC = "sweep.yaml"
 UNSEEN = "unseen"
-BEGUN = frozenset({LEASE, TURN, "provenance.json", "markets"})
+BEGUN = frozenset({LEASE, TURN, NOW, "provenance.json", "markets"})
 """What there may be of a sweep that was cut off before its file was sent."""
 
 
 def everything(name: str) -> bool:
     """What going on needs."""
-    return name not in (LEASE, TURN)
+    return name not in (LEASE, TURN, NOW)
 
 
 def facts(name: str) -> bool:
@@ -71,7 +72,8 @@ class RemoteSweep:
     @contextmanager
     def held(self, folder: Path) -> Iterator[None]:
         """Run the sweep: nobody else can, and what changes in the folder is sent. Raises StorageError."""
-        lease = Lease(self._bucket)
+        with alone(folder):  # whoever began to look before the folder was claimed is done
+            lease = Lease(self._bucket)
         lease.take()
         self.turn = lease.id
         self._keeper = Keeper(self._bucket, folder, lease)
@@ -135,6 +137,16 @@ class RemoteSweep:
             )
         if SPEC not in there and not there <= BEGUN:
             raise StorageError(f"{self.address} is no sweep's folder, so --overwrite leaves it alone: use --name")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One command at a time brings files to a working copy; another one waits for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.fetching").open("ab") as file:
+        with suppress(OSError):  # where a file system knows no locks, everybody has it
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
 
 
 def require_writable(storage: Address) -> None:

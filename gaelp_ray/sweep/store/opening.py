@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gaelp_ray.errors import StorageError, did_you_mean
 from gaelp_ray.sweep.remote.address import Address, is_remote
-from gaelp_ray.sweep.remote.sweep import RemoteSweep, everything, sweeps_below
+from gaelp_ray.sweep.remote.sweep import RemoteSweep, alone, everything, sweeps_below
 from gaelp_ray.sweep.store.folder import SweepFolder, sweeps_in
 
 
@@ -27,14 +28,14 @@ def open_sweep(storage: str | Path, sweep: str, wanted: Callable[[str], bool] = 
     if is_remote(sweep):
         return _fetched(RemoteSweep(Address.parse(sweep)), wanted)
     if not is_remote(storage):
-        return SweepFolder.open(Path(storage), sweep)
+        return SweepFolder.open(Path(storage).expanduser(), os.path.expanduser(sweep))
     return _fetched(RemoteSweep(Address.parse(storage).child(sweep)), wanted)
 
 
 def every_sweep(storage: str | Path, wanted: Callable[[str], bool] = everything) -> Iterator[SweepFolder]:
     """Every sweep in a storage, by name."""
     if not is_remote(storage):
-        yield from sweeps_in(Path(storage))
+        yield from sweeps_in(Path(storage).expanduser())
         return
     for remote in sweeps_below(Address.parse(storage)):
         yield _fetched(remote, wanted)
@@ -51,6 +52,7 @@ def _fetched(remote: RemoteSweep, wanted: Callable[[str], bool]) -> SweepFolder:
         hint = did_you_mean(remote.address.name, known) if known else "There is none yet: run `gaelp-ray sweep FILE`."
         raise StorageError(f"no sweep {remote.address.name!r} in {storage}. {hint}")
     folder = _working_copy(remote)
-    if not folder.is_claimed_here():  # or it is being written, and its claim says by whom
-        remote.fetch(folder.path, wanted)
+    with alone(folder.path):
+        if not folder.is_claimed_here():  # or it is being written, and its claim says by whom
+            remote.fetch(folder.path, wanted)
     return folder

@@ -66,7 +66,7 @@ class Carrier:
 
     def fetch_checkpoint(self, folder: Path) -> None:
         """Bring a checkpoint here that another trial has written elsewhere."""
-        if self._bucket is None or folder.is_dir():
+        if self._bucket is None or (folder / DIGESTS).is_file():  # without, it is one that is arriving, or never did
             return
         if self._apart:
             self._insist(lambda: self._fetch_folder(folder))

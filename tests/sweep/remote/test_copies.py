@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from s3_server.server import BUCKET
@@ -145,3 +147,78 @@ def test_a_checkpoint_that_another_worker_is_about_to_write_stays(there, tmp_pat
         folder.mkdir(parents=True)
     fetch(there, there.stats(), tmp_path, everything)
     assert begun.is_dir() and not left.exists()
+
+
+RECORD = "trials/a/record.jsonl"
+
+
+@pytest.mark.parametrize("answered", range(0, 18))
+def test_a_trials_record_comes_after_all_else_of_it(there, bucket, tmp_path, answered):
+    (tmp_path / RECORD).parent.mkdir(parents=True)
+    (tmp_path / RECORD).write_bytes(b"1\n")
+    found = there.stats()
+    bucket.left = answered
+    with suppress(StorageError):
+        fetch(there, found, tmp_path, everything)
+    here = contents(tmp_path)
+    assert here[RECORD] == b"1\n" or {name for name in FILES if name.startswith("trials/")} <= here.keys()
+    assert here[RECORD] in (b"1\n", FILES[RECORD])
+
+
+def test_where_a_checkpoint_has_gone_meanwhile_no_record_says_that_it_is_here(there, bucket, tmp_path):
+    found = there.stats()
+    for name in [name for name in FILES if "000002" in name]:  # and its worker has sent a later one
+        there.remove(name)
+    bucket.objects[f"{BUCKET}/ours/{RECORD}"] = (b"1\n2\n3\n4\n", 1_700_000_001.0)
+    bucket.objects[f"{BUCKET}/ours/trials/a/checkpoints/000004/sha256.json"] = (b"{}", 1_700_000_001.0)
+    with pytest.raises(StorageError, match="is being changed by another machine"):
+        fetch(there, found, tmp_path, everything)
+    assert {RECORD, "sweep.yaml"}.isdisjoint(contents(tmp_path))
+    fetch(there, there.stats(), tmp_path, everything)
+    assert {RECORD, "trials/a/checkpoints/000004/sha256.json"} <= contents(tmp_path).keys()
+
+
+def test_two_that_fetch_the_same_at_a_time_are_in_nobodys_way(there, tmp_path, monkeypatch):
+    read = Bucket.read
+
+    def while_another_one_does(bucket: Bucket, name: str) -> bytes | None:
+        monkeypatch.setattr(Bucket, "read", read)
+        content = bucket.read(name)
+        fetch(there, there.stats(), tmp_path, everything)
+        return content
+
+    monkeypatch.setattr(Bucket, "read", while_another_one_does)
+    fetch(there, there.stats(), tmp_path, everything)
+    assert contents(tmp_path) == FILES
+
+
+def test_several_that_fetch_at_a_time_all_have_it(there, tmp_path):
+    found = there.stats()
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(fetch, there, found, tmp_path, everything) for _ in range(6)]:
+            done.result()
+    assert contents(tmp_path) == FILES
+    assert {path.name for path in tmp_path.iterdir()} == {name.partition("/")[0] for name in FILES}
+
+
+def test_what_a_killed_one_has_left_goes_later(there, tmp_path):
+    old, young = tmp_path / ".fetched-old", tmp_path / ".fetched-young"
+    for place in (old, young):
+        place.mkdir()
+        (place / "x").write_bytes(b"half")
+    os.utime(old, (1_700_000_000.0, 1_700_000_000.0))
+    fetch(there, there.stats(), tmp_path, everything)
+    assert young.is_dir() and not old.exists()
+    assert contents(tmp_path) == FILES
+
+
+def test_a_checkpoint_without_files_goes_only_where_the_bucket_has_none_of_it(there, tmp_path):
+    """What another command fetches has a folder before it has files."""
+    left, arriving = (tmp_path / "trials/a/checkpoints" / name for name in ("000001", "000002"))
+    for place in (left / "seed-0", arriving):
+        place.mkdir(parents=True)
+    fetch(there, there.stats(), tmp_path, lambda name: name.startswith("trials/a/checkpoints/000002/"))
+    assert left.is_dir()
+    found = there.stats()
+    fetch(there, found, tmp_path, everything)
+    assert arriving.is_dir() and not left.exists()

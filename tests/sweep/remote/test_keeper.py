@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 
 import pytest
 from s3_server.server import BUCKET
@@ -11,8 +13,11 @@ from gaelp_ray.errors import StorageError
 from gaelp_ray.sweep.remote import keeper as module
 from gaelp_ray.sweep.remote.address import Address
 from gaelp_ray.sweep.remote.bucket import Bucket
+from gaelp_ray.sweep.remote.copies import fetch
 from gaelp_ray.sweep.remote.keeper import Keeper
 from gaelp_ray.sweep.remote.lease import TURN, Lease
+from gaelp_ray.sweep.remote.sweep import catch_up, flown
+from gaelp_ray.sweep.store.trial_files import TrialFiles
 
 from .conftest import STORAGE
 
@@ -40,7 +45,9 @@ def keeper(bucket, folder, monkeypatch):
 
 def write(folder, name: str, text: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(text, encoding="utf-8")
+    scratch = folder.with_name("scratch")  # the keeper, which looks at any time, may not see half a file
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(folder / name)
 
 
 def there(bucket, name: str) -> str | None:
@@ -105,6 +112,7 @@ def test_in_the_end_the_bucket_has_what_the_folder_has(keeper, bucket, folder):
         write(folder, name, name)
     for name in ("leaderboard.csv", "wandb/old/x.wandb", "trials/a/checkpoints/000002/sha256.json"):
         bucket.objects[f"{BUCKET}/ours/trip/{name}"] = (b"old", 0.0)
+    (folder / "trials/a/checkpoints").mkdir()  # which holds none any more
     assert keeper.deliver() == ""
     names = {name.removeprefix("ours/trip/") for name in bucket.keys()}
     assert names == {
@@ -118,7 +126,9 @@ def test_in_the_end_the_bucket_has_what_the_folder_has(keeper, bucket, folder):
 def test_a_file_that_was_written_again_right_after_it_was_sent_is_sent_again(keeper, bucket, folder):
     write(folder, "journal.jsonl", "1\n")
     assert keeper.deliver() == ""
+    sent = (folder / "journal.jsonl").stat().st_mtime_ns
     write(folder, "journal.jsonl", "2\n")
+    os.utime(folder / "journal.jsonl", ns=(sent, sent + 10_000_000))  # some clocks of files are as slow as that
     assert keeper.deliver() == ""
     assert there(bucket, "journal.jsonl") == "2\n"
 
@@ -163,3 +173,88 @@ def test_one_that_comes_back_while_it_is_waited_for_gets_everything(keeper, buck
     monkeypatch.setattr(keeper._bucket, "stats", once)
     assert keeper.deliver() == ""
     assert there(bucket, "selection.json") == "{}"
+
+
+CHECKPOINT = "trials/a/checkpoints/000004"
+WEIGHTS = {f"{CHECKPOINT}/seed-0/model.npz", f"{CHECKPOINT}/seed-0/model.json", f"{CHECKPOINT}/sha256.json"}
+
+
+@pytest.fixture
+def flown_elsewhere(bucket):
+    """A trial that other machines' workers have completed."""
+    for name in (TRIAL, *WEIGHTS):
+        bucket.objects[f"{BUCKET}/ours/trip/{name}"] = (name.encode(), time.time() + 60)
+
+
+def weights_there(bucket) -> set[str]:
+    return {name.removeprefix("ours/trip/") for name in bucket.keys() if "/checkpoints/" in name}
+
+
+@pytest.mark.parametrize("answered", range(0, 12))
+@pytest.mark.parametrize("older", [False, True], ids=["empty", "over an older copy"])
+@pytest.mark.usefixtures("flown_elsewhere")
+def test_a_fetch_that_broke_off_costs_no_weights_there(keeper, bucket, folder, answered, older):
+    write(folder, "sweep.yaml", "x")
+    if older:
+        write(folder, TRIAL, TRIAL[:8])
+        write(folder, "trials/a/checkpoints/000002/sha256.json", "{}")
+    found = keeper._bucket.stats()
+    bucket.left = answered
+    with suppress(StorageError):
+        fetch(keeper._bucket, found, folder, flown)
+    bucket.left = None
+    assert keeper.deliver() == ""
+    assert weights_there(bucket) >= WEIGHTS
+    catch_up(keeper._bucket, folder)
+    assert keeper.deliver() == ""
+    assert weights_there(bucket) == WEIGHTS
+    assert all((folder / name).read_text() == name for name in (TRIAL, *WEIGHTS))
+
+
+@pytest.mark.parametrize("here", [(), ("000002/sha256.json",), ("000004/seed-0/model.npz",)])
+def test_what_has_never_been_whole_here_stays_there_whatever_the_record_says(
+    keeper, bucket, folder, flown_elsewhere, here
+):
+    write(folder, TRIAL, TRIAL)  # as a copy that looks has it
+    for name in here:
+        write(folder, f"trials/a/checkpoints/{name}", "x")
+    assert keeper.deliver() == ""
+    assert weights_there(bucket) >= WEIGHTS
+
+
+def test_what_a_later_checkpoint_follows_goes_there_too(keeper, bucket, folder, flown_elsewhere):
+    write(folder, TRIAL, TRIAL)
+    write(folder, "trials/a/checkpoints/000006/sha256.json", "{}")
+    assert keeper.deliver() == ""
+    assert weights_there(bucket) == {"trials/a/checkpoints/000006/sha256.json"}
+
+
+def test_the_weights_of_a_trial_that_needs_none_go_there_too(keeper, bucket, folder, flown_elsewhere):
+    fetch(keeper._bucket, keeper._bucket.stats(), folder, flown)
+    TrialFiles(folder, "a").keep(())
+    (folder / "trials/a/checkpoints/.000006").mkdir()  # of a worker that was killed
+    assert keeper.deliver() == ""
+    assert weights_there(bucket) == set()
+
+
+def test_the_lease_is_renewed_while_much_is_sent(keeper, bucket, folder, monkeypatch):
+    for number in range(30):
+        write(folder, f"trials/{number:02d}/end.json", "{}")
+    send = Bucket.send
+    monkeypatch.setattr(Bucket, "send", lambda *words: (time.sleep(0.03), send(*words)))
+    keeper.start()
+    until(lambda: puts(bucket, ".lease") > 2)
+    assert sum("end.json" in name for name in bucket.keys()) < 30
+
+
+def test_whoever_is_overtaken_while_much_is_sent_sends_no_more(keeper, bucket, folder, monkeypatch):
+    for number in range(30):
+        write(folder, f"trials/{number:02d}/end.json", "{}")
+    send = Bucket.send
+    monkeypatch.setattr(Bucket, "send", lambda *words: (time.sleep(0.03), send(*words)))
+    keeper.start()
+    until(lambda: any("end.json" in name for name in bucket.keys()))
+    bucket.objects[f"{BUCKET}/ours/trip/.turn"] = (b"another", 0.0)
+    until(lambda: keeper.taken_over)
+    time.sleep(0.1)
+    assert sum("end.json" in name for name in bucket.keys()) < 30

@@ -41,12 +41,21 @@ def test_a_lease_names_its_process_and_is_given_back(there):
     assert there.read(LEASE) is None
 
 
-def test_a_young_lease_of_another_machine_is_refused_with_who_has_it(there):
-    held(there, process=4711, renewed_at=time.time() - 50)
+@pytest.mark.parametrize("ahead", [0, -3600, 3600], ids=["same clock", "its is late", "its is early"])
+def test_a_young_lease_of_another_machine_is_refused_with_who_has_it(there, bucket, ahead):
+    """Young by the server's clock: ours, and the other machine's, may be wrong."""
+
+    def written_before(seconds: float) -> None:
+        held(there, process=4711, renewed_at=time.time() - seconds + ahead)
+        key = f"{BUCKET}/ours/trip/{LEASE}"
+        bucket.objects[key] = (bucket.objects[key][0], time.time() - seconds)
+
+    written_before(50)
     with pytest.raises(StorageError, match=r"s3://.*/trip is being run by process 4711 on elsewhere: wait for it"):
         Lease(there).take()
-    held(there, process=4711, renewed_at=time.time() - 61)
+    written_before(61)
     Lease(there).take()
+    assert bucket.keys("ours/trip/") == [LEASE]
 
 
 def test_a_dead_process_of_this_machine_has_no_lease(there):

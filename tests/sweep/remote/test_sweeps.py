@@ -34,7 +34,7 @@ def secrets_in(machine, server) -> list[str]:
     """Files of a machine, and objects, that hold the secret key."""
     files = (path for path in machine.home.rglob("*") if path.is_file() and not path.is_symlink())
     found = [str(path) for path in files if SECRET.encode() in path.read_bytes()]
-    return found + [key for key, (content, _) in server.objects.items() if SECRET.encode() in content]
+    return found + [key for key, (content, _) in server.objects.copy().items() if SECRET.encode() in content]
 
 
 def test_a_sweep_in_a_bucket_is_seen_and_its_winner_fetched_anywhere_although_the_server_hung_meanwhile(

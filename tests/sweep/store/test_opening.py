@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from s3_server.server import BUCKET, READER
@@ -12,7 +16,7 @@ from s3_server.server import BUCKET, READER
 from gaelp_ray.errors import StorageError
 from gaelp_ray.retrieval import load_best
 from gaelp_ray.sweep.remote import keeper, lease
-from gaelp_ray.sweep.remote.sweep import facts
+from gaelp_ray.sweep.remote.sweep import RemoteSweep, facts
 from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.sweep.store.journal import End, Journal
 from gaelp_ray.sweep.store.opening import every_sweep, new_sweep, open_sweep
@@ -82,6 +86,17 @@ def test_what_is_not_there_is_said_with_what_is(at):
         open_sweep(STORAGE, "tripp")
     with pytest.raises(StorageError, match=f"'trip' has not finished: `gaelp-ray resume {STORAGE}/trip`"):
         load_best("trip", STORAGE)
+
+
+def test_a_folder_at_home_is_found_by_its_short_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = new_sweep("~/sweeps", "trip")
+    with folder.claim():
+        folder.write_start({"name": "trip"}, {"id": "first"})
+    assert open_sweep("~/sweeps", "trip") == open_sweep("results", "~/sweeps/trip") == folder
+    assert list(every_sweep("~/sweeps")) == [folder]
+    with pytest.raises(StorageError, match="'trip' has not finished"):
+        load_best("trip", "~/sweeps")
 
 
 def test_the_start_is_in_the_bucket_before_anything_runs(at, server):
@@ -285,3 +300,32 @@ def test_a_local_sweep_asks_no_bucket(at, server, tmp_path):
         assert folder.deliver() == ""
     assert open_sweep(tmp_path / "results", "trip").remote is None
     assert server.asked == []
+
+
+def test_a_sweep_is_run_after_those_who_look_and_looked_at_by_one_at_a_time(at, monkeypatch):
+    """What a slow one brought later would replace the journal of whoever runs it."""
+    started()
+    at("two")
+    fetch, under_way, most, looking = RemoteSweep.fetch, 0, 0, threading.Event()
+
+    def slowly(remote: RemoteSweep, folder: Path, wanted: Callable[[str], bool]) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        looking.set()
+        time.sleep(0.3)
+        fetch(remote, folder, wanted)
+        under_way -= 1
+
+    folder = open_sweep(STORAGE, "trip")
+    monkeypatch.setattr(RemoteSweep, "fetch", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        looks = [pool.submit(open_sweep, STORAGE, "trip", facts) for _ in range(3)]
+        assert looking.wait(30)
+        with folder.claim():
+            running = under_way
+            with closing(Journal(folder.path)) as journal:
+                journal.proposed({"name": "b", "first": "b"})
+            assert [list(look.result(timeout=30).history().plans) for look in looks] == [["a", "b"]] * 3
+        assert (running, most) == (0, 1)
+    assert list(open_sweep(STORAGE, "trip").history().plans) == ["a", "b"]
