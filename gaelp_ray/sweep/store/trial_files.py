@@ -82,8 +82,9 @@ class TrialFiles:
     def save(self, iteration: int, write: Callable[[Path], None]) -> None:
         """Write the checkpoint of an iteration; it appears whole or not at all."""
         target = self.checkpoint(iteration)
-        if target.exists():
+        if (target / DIGESTS).is_file():
             return
+        shutil.rmtree(target, ignore_errors=True)  # half of one that was to be brought here from elsewhere
         scratch = target.with_name(f".{target.name}")
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)

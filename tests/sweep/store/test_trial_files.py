@@ -99,6 +99,15 @@ def test_a_checkpoint_that_is_not_as_it_was_written_is_not_whole(files, damage):
     assert not files.is_whole(3) and files.checkpoints() == [3]
 
 
+def test_half_a_checkpoint_that_was_fetched_is_replaced(files):
+    half = files.checkpoint(3)
+    (half / "best").mkdir(parents=True)
+    save(files, 3)
+    assert files.is_whole(3) and (half / "model").read_text() == "weights" and not (half / "best").exists()
+    save(files, 3, "other")
+    assert (half / "model").read_text() == "weights"
+
+
 def test_an_end_is_told_until_the_trial_goes_on(files):
     files.write_end("stopped", "by the scheduler")
     assert files.read_end() == ("stopped", "by the scheduler")
