@@ -1,7 +1,7 @@
 """One thread for numpy's matrix products, so that a number does not depend on how many cores a machine has.
 
-OpenBLAS cuts a product in as many parts as there are cores, and adds up otherwise at the edges of a part: the last
-digits of a policy's output change, and a flight goes another way. Start at one_thread().
+OpenBLAS shares a large product among the cores, and with another number of them its last digits are others: a policy's
+output changes, and a flight goes another way. Start at one_thread().
 """
 
 from __future__ import annotations
