@@ -57,7 +57,7 @@ config = GAELPExperimentConfig(agent_type="PPO", num_episodes=episodes, batch_si
 shared = {
     "sweep_id": "share", "session": "one", "folder": folder, "seed": 0,
     "market": world_of(config).model_dump(mode="json"),
-    "metric": "delivered_roas", "goal": "maximize", "min_delivery": 0.9, "max_iterations": None, "population": 0,
+    "metric": "delivered_roas", "goal": "maximize", "max_iterations": None, "population": 0,
     "replays": False, "project": "share", "entity": None, "group": "share", "tags": (),
 }
 

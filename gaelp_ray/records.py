@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ def zeros(*shape: int) -> FloatArray:
     return np.zeros(shape)
 
 
-MIN_DELIVERY = 0.9
-"""Share of the budget that counts as having delivered a campaign, unless a sweep says otherwise."""
+MIN_DELIVERY = 0.95
+"""Share of the budget that an arm must spend to be eligible, unless a sweep says otherwise."""
+
+SCORE = "delivered_roas"
+"""The metric that race, play-off, gate and compare rank by: return on the whole budget (decision 030)."""
 
 
 def ratio(numerator: float, denominator: float) -> float:
@@ -61,13 +64,11 @@ class EpisodeMetrics:
     shares_above_cap: float = 0.0
     short_of_delivery: float = 0.0
     hours_off_pace: float = 0.0
-    min_delivery: float = MIN_DELIVERY
 
     @classmethod
-    def together(cls, parts: Sequence[Mapping[str, float]], min_delivery: float = MIN_DELIVERY) -> EpisodeMetrics:
+    def together(cls, parts: Sequence[Mapping[str, float]]) -> EpisodeMetrics:
         """The flights of all parts as one; each part as as_dict() gives it."""
-        names = [f.name for f in fields(cls) if f.name != "min_delivery"]
-        return cls(**{name: sum(part[name] for part in parts) for name in names}, min_delivery=min_delivery)  # type: ignore[arg-type]  # flights and steps are whole
+        return cls(**{f.name: sum(part[f.name] for part in parts) for f in fields(cls)})  # type: ignore[arg-type]  # flights and steps are whole
 
     @property
     def roas(self) -> float:
@@ -81,8 +82,11 @@ class EpisodeMetrics:
 
     @property
     def delivered_roas(self) -> float:
-        """Revenue / max(cost, min_delivery x budget): ROAS that cannot be won by spending nothing."""
-        return ratio(self.revenue, max(self.cost, self.min_delivery * self.budget))
+        """Return on the whole budget: revenue / max(cost, budget). Budget left unspent earns nothing.
+
+        Equal to ROAS x delivery up to a delivery of 1, and to ROAS without a budget (budget 0).
+        """
+        return ratio(self.revenue, max(self.cost, self.budget))
 
     @property
     def ctr(self) -> float:
@@ -137,7 +141,7 @@ class EpisodeMetrics:
 
     def as_dict(self) -> dict[str, float]:
         """The sums and the ratios, under the names of this class: what Tune and the JSON files see."""
-        sums = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "min_delivery"}
+        sums = {f.name: getattr(self, f.name) for f in fields(self)}
         return sums | {name: getattr(self, name) for name in RATIOS}
 
     def as_logged(self) -> dict[str, float]:
@@ -180,7 +184,7 @@ SHOWN_AS = {"cpc": "avg_cpc", "cost": "total_cost", "revenue": "total_revenue"}
 CUSTOM = ("impressions", "clicks", "conversions", "delivery", "optimality")
 SAFETY = ("bid_violations", "share_violations", "delivery_violations", "pacing_violations", "safety_violations")
 RATIOS = ("roas", "delivery", "delivered_roas", "ctr", "conversion_rate", "cpc", "cpa", "optimality", *SAFETY)
-METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics) if f.name != "min_delivery") + RATIOS
+METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics)) + RATIOS
 
 
 @dataclass(frozen=True)
@@ -204,10 +208,19 @@ class FlightTotals:
     def __len__(self) -> int:
         return len(self.cost)
 
-    def pooled(self, min_delivery: float = MIN_DELIVERY) -> EpisodeMetrics:
+    def select(self, flights: slice | npt.NDArray[np.intp]) -> FlightTotals:
+        """Some of the flights: a slice, or their indices in any order, repeated or not."""
+        return replace(self, **{name: getattr(self, name)[flights] for name in PER_FLIGHT})
+
+    @property
+    def outlay(self) -> FloatArray:
+        """What delivered ROAS divides by: the budgets, or the costs where these are higher in sum."""
+        return self.budget if self.budget.sum() > self.cost.sum() else self.cost
+
+    def pooled(self) -> EpisodeMetrics:
         """All flights as one: sums first, ratios after."""
         sums = {name: float(getattr(self, name).sum()) for name in PER_FLIGHT}
-        return EpisodeMetrics(flights=len(self), steps=self.steps * len(self), min_delivery=min_delivery, **sums)
+        return EpisodeMetrics(flights=len(self), steps=self.steps * len(self), **sums)
 
     @staticmethod
     def concatenate(parts: Sequence[FlightTotals]) -> FlightTotals:
@@ -247,14 +260,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Fresh flights of a trained agent: pooled metrics, and an interval for ROAS at the stated confidence."""
+    """Fresh flights of a trained agent: pooled metrics, and intervals for ROAS and SCORE at the stated confidence."""
 
     metrics: EpisodeMetrics
     roas_interval: Interval
+    score_interval: Interval
     confidence: float
     totals: FlightTotals
 
     def as_dict(self) -> dict[str, Any]:
-        """The metrics with the interval, without the single flights."""
-        interval = {"roas_low": self.roas_interval.low, "roas_high": self.roas_interval.high}
-        return self.metrics.as_dict() | interval | {"confidence": self.confidence}
+        """The metrics with the intervals, without the single flights."""
+        intervals = {"roas": self.roas_interval, SCORE: self.score_interval}
+        ends = {f"{name}_{end}": getattr(found, end) for name, found in intervals.items() for end in ("low", "high")}
+        return self.metrics.as_dict() | ends | {"confidence": self.confidence}

@@ -74,7 +74,7 @@ class Raced:
     """How an arm did in the race: the flights it took part in, and when and why it was dropped."""
 
     flights: int
-    roas: float
+    score: float
     dropped: int | None = None  # in this round, from 1; None: never
     by: str = ""  # the arm above it; "" where it broke a bound
 
@@ -100,7 +100,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """ROAS of the winner minus ROAS of another arm on the same flights, with its paired interval."""
+    """SCORE of the winner minus that of another arm on the same flights, with its paired interval."""
 
     difference: float
     interval: Interval
@@ -118,15 +118,15 @@ class Comparison:
         return {"difference": self.difference, "low": low, "high": high, "verdict": self.verdict}
 
 
-UNDELIVERED: Mapping[str, Any] = {"difference": None, "low": None, "high": None, "verdict": "undelivered"}
-"""In place of a comparison of arms of which one did not deliver: ROAS falls with the spending."""
+INELIGIBLE: Mapping[str, Any] = {"difference": None, "low": None, "high": None, "verdict": "ineligible"}
+"""In place of a comparison where one of the two arms is not eligible."""
 
 
 @dataclass(frozen=True)
 class PlayOff:
     """Two arms on fresh flights: the leader of a race, and the control arm that a tie would keep.
 
-    comparison: ROAS of the leader less that of the control arm; None where it says nothing, as one of them may not win.
+    comparison: SCORE of the leader minus that of the control arm; None where one of them is not eligible.
     """
 
     leader: str
@@ -140,7 +140,7 @@ class PlayOff:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        found = self.comparison.as_dict() if self.comparison else dict(UNDELIVERED)
+        found = self.comparison.as_dict() if self.comparison else dict(INELIGIBLE)
         return {"leader": self.leader, "flights": self.flights, "won": self.won, **found}
 
 

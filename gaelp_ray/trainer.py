@@ -20,7 +20,7 @@ from gaelp_ray.evidence.intervals import compare
 from gaelp_ray.market import Market
 from gaelp_ray.market.headline import headline
 from gaelp_ray.progress import Checkpoints, Progress
-from gaelp_ray.records import MIN_DELIVERY, Evaluation
+from gaelp_ray.records import SCORE, Evaluation
 from gaelp_ray.tracking.bar import TrainingBar
 from gaelp_ray.tracking.tracker import GAELPWandbTracker
 from gaelp_ray.tracking.values import file_name
@@ -151,7 +151,7 @@ class IntegratedGAELPTrainer:
         self.checkpoints.save(Progress(model, self._iterations, self.results))
 
     def evaluate(self, episodes: int = 512) -> dict[str, Any]:
-        """The agent and BayesDual on the same fresh flights: pooled metrics, and ROAS of one minus the other.
+        """The agent and BayesDual on the same fresh flights: pooled metrics, and the difference in delivered ROAS.
 
         Logged under `evaluation/`. An environment of the user's own has no reference bidder.
         """
@@ -162,13 +162,7 @@ class IntegratedGAELPTrainer:
             other = self._fly(reference, episodes)
             ahead = compare(flown.totals, other.totals, flown.confidence)
             facts["reference"] = {"name": REFERENCE} | other.as_dict()
-            facts["roas_difference"] = {
-                "value": ahead.difference,
-                "low": ahead.interval.low,
-                "high": ahead.interval.high,
-                # ROAS falls with the spending: of an agent that does not deliver, it says nothing.
-                "verdict": ahead.verdict if flown.metrics.delivery >= MIN_DELIVERY else "undelivered",
-            }
+            facts[f"{SCORE}_difference"] = ahead.as_dict()
         self.tracker.log_evaluation_metrics(facts | facts["agent"])
         return facts
 

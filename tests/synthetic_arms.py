@@ -17,7 +17,7 @@ class Truth:
 
     roas: float
     own: float = 0.1
-    delivery: float = 0.95
+    delivery: float = 0.97
     delivery_sd: float = 0.01
 
 

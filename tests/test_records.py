@@ -35,7 +35,7 @@ NOBODY = replace(NOTHING, flights=0)
     [
         ("roas", 400 / 110),
         ("delivery", 110 / 200),
-        ("delivered_roas", 400 / 180),
+        ("delivered_roas", 400 / 200),
         ("ctr", 64 / 1600),
         ("conversion_rate", 5 / 64),
         ("cpc", 110 / 64),
@@ -75,13 +75,22 @@ def test_underspending_cannot_win_delivered_roas():
     hack = replace(NOTHING, cost=1.0, revenue=50.0, budget=100.0)
     honest = replace(NOTHING, cost=95.0, revenue=500.0, budget=100.0)
     assert hack.roas > honest.roas
-    assert hack.delivered_roas == pytest.approx(50.0 / 90.0)
-    assert honest.delivered_roas == honest.roas
+    assert hack.delivered_roas == pytest.approx(50.0 / 100.0)
+    assert honest.delivered_roas == pytest.approx(honest.roas * honest.delivery)
 
 
-def test_min_delivery_sets_the_share_that_counts_as_delivered():
-    assert TWO_FLIGHTS.pooled(min_delivery=0.55).delivered_roas == pytest.approx(POOLED.roas)
-    assert TWO_FLIGHTS.pooled(min_delivery=1.0).delivered_roas == pytest.approx(400 / 200)
+def test_delivered_roas_is_roas_without_a_budget_and_beyond_it():
+    unbudgeted = replace(NOTHING, cost=50.0, revenue=500.0, budget=0.0)
+    overspent = replace(NOTHING, cost=50.0, revenue=500.0, budget=40.0)
+    assert unbudgeted.delivered_roas == overspent.delivered_roas == unbudgeted.roas == 10.0
+
+
+@pytest.mark.parametrize(("chosen", "costs"), [(slice(1), [100.0]), (np.array([1, 0, 1]), [10.0, 100.0, 10.0])])
+def test_select_takes_flights_of_every_column_in_that_order(chosen, costs):
+    some = TWO_FLIGHTS.select(chosen)
+    assert (len(some), some.steps) == (len(costs), TWO_FLIGHTS.steps)
+    np.testing.assert_array_equal(some.cost, costs)
+    np.testing.assert_array_equal(some.hours_off_pace, TWO_FLIGHTS.hours_off_pace[chosen])
 
 
 def test_concatenate_keeps_every_flight_in_order():
@@ -108,7 +117,7 @@ def test_logged_names_and_values():
     assert POOLED.as_logged() == pytest.approx(
         {
             "performance/roas": 400 / 110,
-            "performance/delivered_roas": 400 / 180,
+            "performance/delivered_roas": 400 / 200,
             "performance/ctr": 0.04,
             "performance/conversion_rate": 5 / 64,
             "performance/avg_cpc": 110 / 64,
@@ -160,8 +169,14 @@ def test_verdict_needs_an_interval_without_zero(comparison, verdict):
 
 
 def test_evaluation_as_dict_adds_the_interval():
-    evaluation = Evaluation(POOLED, Interval(3.0, 4.0), 0.95, TWO_FLIGHTS)
-    added = {"roas_low": 3.0, "roas_high": 4.0, "confidence": 0.95}
+    evaluation = Evaluation(POOLED, Interval(3.0, 4.0), Interval(2.0, 3.0), 0.95, TWO_FLIGHTS)
+    added = {
+        "roas_low": 3.0,
+        "roas_high": 4.0,
+        "delivered_roas_low": 2.0,
+        "delivered_roas_high": 3.0,
+        "confidence": 0.95,
+    }
     assert evaluation.as_dict() == POOLED.as_dict() | added
 
 

@@ -15,13 +15,13 @@ from gaelp_ray.cli.reporting import Entity, Project, RunName, Wandb, destination
 from gaelp_ray.cli.screen import err, out, print_json
 from gaelp_ray.errors import InputError, ModelError
 from gaelp_ray.evidence.contest import Duel, duels
-from gaelp_ray.records import MIN_DELIVERY, Evaluation
+from gaelp_ray.records import SCORE, Evaluation
 from gaelp_ray.retrieval import find_model
 from gaelp_ray.training import Stream, evaluate
 from gaelp_ray.worlds import World, market_named
 
-METRICS = ("roas", "delivery", "optimality")
-SURE, UNDELIVERED = ("above", "below"), "undelivered"
+METRICS = (SCORE, "roas", "delivery", "optimality")
+SURE = ("above", "below")
 
 Names = Annotated[
     list[str],
@@ -45,7 +45,7 @@ def compare_models(
 ) -> None:
     """Fly models on the same fresh flights: paired differences with intervals, and who is better than whom.
 
-    ROAS decides, between models that deliver their budgets.
+    Delivered ROAS decides: revenue / budget, so that no model gains by spending less.
     """
     opened = _opened(models, storage)
     place, world = _common(dict(zip(models, opened.values(), strict=True)), market)
@@ -108,14 +108,11 @@ def _models(named: Sequence[str], opened: Mapping[str, Model], flown: Mapping[st
 def _pairs(flown: Mapping[str, Evaluation], confidence: float) -> list[dict[str, Any]]:
     """Every pair with the differences of all metrics that were measured."""
     totals = {label: found.totals for label, found in flown.items()}
-    short = {label for label, found in flown.items() if found.metrics.delivery < MIN_DELIVERY}
     pairs: dict[tuple[str, str], dict[str, Any]] = {}
     for metric in METRICS:
         for duel in duels(totals, metric, confidence):
             pair = pairs.setdefault((duel.a, duel.b), {"a": duel.a, "b": duel.b})
             pair[metric] = _facts(duel)
-            if metric == "roas" and short & {duel.a, duel.b}:
-                pair[metric]["verdict"] = UNDELIVERED  # ROAS falls with the spending: it would say nothing
     return list(pairs.values())
 
 
@@ -131,9 +128,8 @@ def _facts(duel: Duel) -> dict[str, Any]:
 
 
 def _best(pairs: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str | None:
-    """Who is above all others that deliver; None where nobody is, or nobody else delivers."""
-    verdicts = {(pair["a"], pair["b"]): pair["roas"]["verdict"] for pair in pairs if "roas" in pair}
+    """The model above all others; None without one."""
+    verdicts = {(pair["a"], pair["b"]): pair[SCORE]["verdict"] for pair in pairs if SCORE in pair}
     above = {pair if verdict == "above" else pair[::-1] for pair, verdict in verdicts.items() if verdict in SURE}
-    compared = {label for pair, verdict in verdicts.items() if verdict != UNDELIVERED for label in pair}
-    winners = (one for one in labels if compared > {one} and all((one, other) in above for other in compared - {one}))
+    winners = (one for one in labels if all((one, other) in above for other in labels if other != one))
     return next(winners, None)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gaelp_ray.cli.drawing import drawn, scale_of
 from gaelp_ray.cli.tables import WIDE
-from gaelp_ray.records import MIN_DELIVERY, Interval, shown
+from gaelp_ray.records import MIN_DELIVERY, SCORE, Interval, shown
 
 
 def show_comparison(facts: Mapping[str, Any], console: Console) -> None:
@@ -29,21 +29,22 @@ def _models(models: Sequence[Mapping[str, Any]], console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     table.add_column("model", overflow="fold")
-    for title in ("agent", "ROAS", "interval", "delivery", "optimality"):
+    for title in ("agent", "delivered ROAS", "interval", "ROAS", "delivery", "optimality"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, style="bold")
-    scale = scale_of(Interval(model["roas_low"], model["roas_high"]) for model in models)
+    scale = scale_of(map(_interval_of, models))
     for model in models:
-        interval = Interval(model["roas_low"], model["roas_high"])
+        interval = _interval_of(model)
         table.add_row(
             model["label"],
             model["model"],
             model["agent_type"],
-            shown(model["roas"], "{:.3f}"),
+            shown(model[SCORE], "{:.3f}"),
             f"{shown(interval.low, '{:.2f}')} to {shown(interval.high, '{:.2f}')}",
+            shown(model["roas"], "{:.3f}"),
             shown(model["delivery"], "{:.1%}"),
             shown(model["optimality"], "{:.1%}"),
-            drawn(model["roas"], interval, scale) if console.width >= WIDE else "",
+            drawn(model[SCORE], interval, scale) if console.width >= WIDE else "",
         )
     console.print(table, highlight=False, markup=False)
 
@@ -52,23 +53,27 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
     wide = console.width >= WIDE
     measured = [name for name in ("delivery", "optimality") if any(name in pair for pair in pairs)] if wide else []
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("", "ROAS", "interval", *([""] if wide else []), "first is better", "verdict", *measured):
+    for title in ("", "delivered ROAS", "interval", *([""] if wide else []), "first is better", "verdict", *measured):
         table.add_column(title, no_wrap=True, justify="left" if title in ("", "verdict") else "right")
-    judged = [pair for pair in pairs if "roas" in pair]
-    scale = scale_of((_interval(pair["roas"]) for pair in judged), 0.0)
+    judged = [pair for pair in pairs if SCORE in pair]
+    scale = scale_of((_interval(pair[SCORE]) for pair in judged), 0.0)
     for pair in judged:
-        roas = pair["roas"]
-        picture = [drawn(roas["difference"], _interval(roas), scale, mark=0.0)] if wide else []
+        score = pair[SCORE]
+        picture = [drawn(score["difference"], _interval(score), scale, mark=0.0)] if wide else []
         table.add_row(
             f"{pair['a']} - {pair['b']}",
-            f"{roas['difference']:+.3f}",
-            f"{roas['low']:+.3f} to {roas['high']:+.3f}",
+            f"{score['difference']:+.3f}",
+            f"{score['low']:+.3f} to {score['high']:+.3f}",
             *picture,
-            _chance(roas["probability"]),
-            roas["verdict"],
+            _chance(score["probability"]),
+            score["verdict"],
             *(_points(pair.get(name)) for name in measured),
         )
     console.print(table, highlight=False, markup=False)
+
+
+def _interval_of(model: Mapping[str, Any]) -> Interval:
+    return Interval(model[f"{SCORE}_low"], model[f"{SCORE}_high"])
 
 
 def _interval(found: Mapping[str, Any]) -> Interval:
@@ -92,10 +97,8 @@ def _points(found: Mapping[str, Any] | None) -> str:
 def _closing(facts: Mapping[str, Any]) -> Iterator[str]:
     pairs, models = facts["pairs"], facts["models"]
     together = f" (the intervals of all {len(pairs)} pairs hold together)" if len(pairs) > 1 else ""
-    short = [m["label"] for m in models if m["delivery"] < MIN_DELIVERY]
-    others = "all others" if len(models) - len(short) > 2 else "the other"
-    others += " that deliver" * bool(short)
+    others = "all others" if len(models) > 2 else "the other"
     named = next((f"{m['label']} ({m['model']})" for m in models if m["label"] == facts["best"]), "no model")
     yield f"{named} is above {others} at {facts['confidence']:.0%}{together}"
-    if short:
-        yield f"{', '.join(short)}: less than {MIN_DELIVERY:.0%} of the budget delivered, so that ROAS says nothing"
+    if short := [m["label"] for m in models if m["delivery"] < MIN_DELIVERY]:
+        yield f"{', '.join(short)}: delivers less than {MIN_DELIVERY:.0%} of the budget, too little to win a sweep"

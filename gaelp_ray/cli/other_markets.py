@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gaelp_ray.cli.tables import WIDE
-from gaelp_ray.records import shown
+from gaelp_ray.records import SCORE, shown
 
-VERSUS = {"versus_default": "against the control arm", "versus_reference": "against BayesDual"}
+VERSUS = {"versus_default": "less the control arm", "versus_reference": "less BayesDual"}
 
 
 def other_markets(record: Mapping[str, Any], console: Console) -> None:
@@ -24,21 +24,22 @@ def other_markets(record: Mapping[str, Any], console: Console) -> None:
     versus = told if console.width >= WIDE else {}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("in other markets", overflow="fold")
-    for title in ("ROAS", "interval", "delivery", "optimality"):
+    for title in ("delivered ROAS", "interval", "ROAS", "delivery", "optimality"):
         table.add_column(title, justify="right", no_wrap=True)
     for title in versus.values():
         table.add_column(title, no_wrap=True)
     for name, found in markets.items():
         kept = [_measured(arm) for arm in found["arms"] if arm["trial"] == winner["trial"]]
-        cells = kept[0] if kept else ("could not be flown", "", "", "")
+        cells = kept[0] if kept else ("could not be flown", "", "", "", "")
         table.add_row(Text(name), *cells, *(Text(_compared(found[key])) for key in versus))
     console.print(table, highlight=False)
 
 
 def _measured(arm: Mapping[str, Any]) -> tuple[str, ...]:
     return (
+        shown(arm[SCORE], "{:.3f}"),
+        f"{shown(arm[f'{SCORE}_low'], '{:.2f}')} to {shown(arm[f'{SCORE}_high'], '{:.2f}')}",
         shown(arm["roas"], "{:.3f}"),
-        f"{shown(arm['roas_low'], '{:.2f}')} to {shown(arm['roas_high'], '{:.2f}')}",
         shown(arm["delivery"], "{:.1%}"),
         shown(arm["optimality"], "{:.1%}"),
     )

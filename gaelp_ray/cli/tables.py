@@ -167,6 +167,8 @@ def _closing_lines(result: SweepResult) -> Iterator[Text]:
 
 def chosen(record: Mapping[str, Any]) -> Iterator[str]:
     """What the choice took, and how much of the search's value was luck, from what selection.json holds."""
+    if change := record.get("change"):
+        yield f"changed: {change}"
     if race := record.get("race"):
         again = f"; confirmed at attempt {race['attempt']}" if race["attempt"] > 1 else ""
         yield (

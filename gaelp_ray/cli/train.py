@@ -20,7 +20,7 @@ from gaelp_ray.checkpoint import plain
 from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
 from gaelp_ray.errors import ConfigError, TrainingError, did_you_mean
 from gaelp_ray.market import Market
-from gaelp_ray.records import MIN_DELIVERY, ratio, shown
+from gaelp_ray.records import SCORE, ratio, shown
 from gaelp_ray.sweep.format.document import Problem, read_document
 
 if TYPE_CHECKING:
@@ -175,18 +175,13 @@ def _fresh(fresh: Mapping[str, Any]) -> list[str]:
     )
     if not reference:
         return [said]
-    ahead = fresh["roas_difference"]
-    if ahead["verdict"] == "undelivered":
-        return [
-            said,
-            f"it does not deliver {MIN_DELIVERY:.0%} of the budget, so that its ROAS cannot be compared with that of "
-            f"{reference['name']} (ROAS {reference['roas']:.2f}, delivery {reference['delivery']:.1%})",
-        ]
-    verdict = "a tie with" if ahead["verdict"] == "tie" else ahead["verdict"]
+    ahead = fresh[f"{SCORE}_difference"]
+    verdict = "tie with" if ahead["verdict"] == "tie" else ahead["verdict"]
     return [
         said,
-        f"{verdict} {reference['name']} (ROAS {reference['roas']:.2f}, optimality {reference['optimality']:.1%}): "
-        f"difference {ahead['value']:+.3f} [{ahead['low']:+.3f}, {ahead['high']:+.3f}]",
+        f"{verdict} {reference['name']} (ROAS {reference['roas']:.2f}, optimality {reference['optimality']:.1%}, "
+        f"delivery {reference['delivery']:.1%}): delivered ROAS {ahead['difference']:+.3f} "
+        f"[{ahead['low']:+.3f}, {ahead['high']:+.3f}]",
     ]
 
 

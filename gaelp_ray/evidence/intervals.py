@@ -1,10 +1,10 @@
-"""Intervals of pooled ROAS and of its paired difference, by resampling flights. For numbers that are all there."""
+"""Intervals of pooled ROAS and delivered ROAS, and of a paired difference of the latter, by resampling flights."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from gaelp_ray.records import MIN_DELIVERY, Evaluation, FlightTotals, FloatArray, Interval
+from gaelp_ray.records import Evaluation, FlightTotals, FloatArray, Interval
 from gaelp_ray.results import Comparison
 from gaelp_ray.threads import one_thread
 
@@ -14,35 +14,46 @@ SEED = 6
 
 
 @one_thread()
-def summarise(totals: FlightTotals, confidence: float, min_delivery: float = MIN_DELIVERY) -> Evaluation:
-    """Pooled metrics of flights, with a percentile bootstrap interval for pooled ROAS (flights are resampled)."""
+def summarise(totals: FlightTotals, confidence: float) -> Evaluation:
+    """Pooled metrics of flights, with percentile bootstrap intervals for ROAS and delivered ROAS."""
     rng = np.random.default_rng(SEED)
-    flights = len(totals)
-    counts = rng.multinomial(flights, np.full(flights, 1.0 / flights), size=RESAMPLES).astype(np.float64)
-    cost = counts @ totals.cost
-    samples = np.divide(counts @ totals.revenue, cost, out=np.full_like(cost, np.nan), where=cost > 0)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.nanquantile(samples, [tail, 1.0 - tail]) if np.isfinite(samples).any() else (np.nan, np.nan)
-    return Evaluation(totals.pooled(min_delivery), Interval(float(low), float(high)), confidence, totals)
+    counts = _resampled(rng, len(totals), RESAMPLES)
+    roas = _percentiles(_ratios(counts @ totals.revenue, counts @ totals.cost), confidence)
+    return Evaluation(totals.pooled(), roas, _percentiles(_scores(counts, totals), confidence), confidence, totals)
 
 
 @one_thread()
 def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
-    """ROAS of a minus ROAS of b on the same flights, with a paired percentile bootstrap interval.
+    """Delivered ROAS of a minus that of b on the same flights, with a paired percentile bootstrap interval.
 
     Raises ValueError if the flights are not the same: the budgets of common flights are equal.
     """
     if not np.array_equal(a.budget, b.budget):
         raise ValueError("the two arms did not fly the same flights")
-    n = len(a)
-    rng = np.random.default_rng(n)
-    counts = rng.multinomial(n, np.full(n, 1.0 / n), size=PAIRED_RESAMPLES).astype(np.float64)
-    samples = _roas(counts, a) - _roas(counts, b)
+    counts = _resampled(np.random.default_rng(len(a)), len(a), PAIRED_RESAMPLES)
+    interval = _percentiles(_scores(counts, a) - _scores(counts, b), confidence)
+    return Comparison(a.pooled().delivered_roas - b.pooled().delivered_roas, interval)
+
+
+def _resampled(rng: np.random.Generator, flights: int, times: int) -> FloatArray:
+    """How often each flight is drawn in each resample, (times, flights)."""
+    return rng.multinomial(flights, np.full(flights, 1.0 / flights), size=times).astype(np.float64)
+
+
+def _scores(counts: FloatArray, flights: FlightTotals) -> FloatArray:
+    """Delivered ROAS of each resample, (times,)."""
+    return _ratios(counts @ flights.revenue, np.maximum(counts @ flights.cost, counts @ flights.budget))
+
+
+def _ratios(above: FloatArray, below: FloatArray) -> FloatArray:
+    """NaN where nothing was spent."""
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+
+
+def _percentiles(samples: FloatArray, confidence: float) -> Interval:
+    """The middle share of the samples that are numbers; NaN without any."""
+    if not np.isfinite(samples).any():
+        return Interval(np.nan, np.nan)
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(samples, [tail, 1.0 - tail])
-    return Comparison(a.pooled().roas - b.pooled().roas, Interval(float(low), float(high)))
-
-
-def _roas(counts: FloatArray, flights: FlightTotals) -> FloatArray:
-    roas: FloatArray = (counts @ flights.revenue) / np.maximum(counts @ flights.cost, 1e-12)
-    return roas
+    low, high = np.nanquantile(samples, [tail, 1.0 - tail])
+    return Interval(float(low), float(high))

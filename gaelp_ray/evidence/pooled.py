@@ -9,6 +9,7 @@ from gaelp_ray.records import FlightTotals, FloatArray
 
 SUMS = {
     "roas": ("revenue", "cost"),
+    "delivered_roas": ("revenue", "outlay"),
     "delivery": ("cost", "budget"),
     "ctr": ("clicks", "impressions"),
     "conversion_rate": ("conversions", "clicks"),

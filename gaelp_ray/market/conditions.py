@@ -16,7 +16,7 @@ from pydantic import Field
 from gaelp_ray.errors import did_you_mean
 from gaelp_ray.market.blocks import Block, Positive, Sourced, Spread, within
 from gaelp_ray.market.landscape import SafetyLimits
-from gaelp_ray.records import MIN_DELIVERY, FloatArray
+from gaelp_ray.records import FloatArray
 
 Share = Annotated[Sourced, within(0.0, 1.0 + 1e-9)]
 
@@ -73,7 +73,7 @@ class Safety(Block):
 
     max_bid_multiplier: Positive = _assumed(10.0, "times the historical bid")
     max_spend_share: Share = _assumed(0.8, "of the flight's spend, on one channel")
-    min_delivery: Share = _assumed(MIN_DELIVERY, "of the budget")
+    min_delivery: Share = _assumed(0.9, "of the budget")
     max_pacing_error: Share = _assumed(0.25, "spent share of the budget - passed share of the expected traffic")
 
     def limits(self, bid: FloatArray) -> SafetyLimits:

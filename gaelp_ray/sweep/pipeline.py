@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gaelp_ray.sweep.listener import Silence, SweepListener
 from gaelp_ray.sweep.outcome.final import final_stage
 from gaelp_ray.sweep.outcome.late import validated
 from gaelp_ray.sweep.outcome.publishing import conclude
-from gaelp_ray.sweep.outcome.regained import regained
+from gaelp_ray.sweep.outcome.regained import regained, restored
 from gaelp_ray.sweep.planning.cluster import Cluster
 from gaelp_ray.sweep.planning.forecast import disk_of
 from gaelp_ray.sweep.planning.machine import in_bytes, machine
@@ -246,7 +247,7 @@ def _run(
             raise _interrupted(found, folder)
         trials = validated(plan, regained(folder, plan, found.trials, listener), listener)
         selecting = time.monotonic()
-        selection, trials = final_stage(plan, trials, listener)
+        selection, trials = final_stage(plan, trials, listener, partial(restored, folder, plan, listener))
         selected = time.monotonic()
     cpu = sum(trial.cpu_seconds for trial in trials)
     timing = Timing(cpus, folder.history().seconds, selected - selecting, cpu)

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from gaelp_ray.checkpoint import plain
+from gaelp_ray.records import SCORE
 from gaelp_ray.tracking.report import Destination, Report
 
-MODEL = ("label", "model", "agent_type", "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
+RATIOS = (SCORE, "roas", "delivery", "optimality")
+ENDS = (f"{SCORE}_low", f"{SCORE}_high", "roas_low", "roas_high")
+MODEL = ("label", "model", "agent_type", *RATIOS, *ENDS, "cpa")
 FOUND = ("difference", "low", "high", "probability", "verdict")
 
 
 def log_comparison(to: Destination, facts: Mapping[str, Any]) -> str:
     """One run of what `gaelp-ray compare --json` prints; returns where it is, in a line for a person."""
     models, pairs = facts["models"], facts["pairs"]
-    metrics = [name for name in ("roas", "delivery", "optimality") if any(name in pair for pair in pairs)]
+    metrics = [name for name in RATIOS if any(name in pair for pair in pairs)]
     config = {name: facts[name] for name in ("market", "episodes", "seed", "confidence")}
     config["models"] = {model["label"]: model["model"] for model in models}
     report = Report.begin(to, "compare", f"compare-{secrets.token_hex(4)}", config)
@@ -30,6 +33,6 @@ def log_comparison(to: Destination, facts: Mapping[str, Any]) -> str:
 
 
 def _summary(models: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> dict[str, Any]:
-    of_models = {f"{name}/{m['label']}": plain(m[name]) for m in models for name in ("roas", "delivery", "optimality")}
+    of_models = {f"{name}/{m['label']}": plain(m[name]) for m in models for name in RATIOS}
     names = ("difference", "probability", "verdict")
-    return of_models | {f"roas_{n}/{p['a']}-{p['b']}": p["roas"][n] for p in pairs if "roas" in p for n in names}
+    return of_models | {f"{SCORE}_{n}/{p['a']}-{p['b']}": p[SCORE][n] for p in pairs if SCORE in p for n in names}

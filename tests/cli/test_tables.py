@@ -54,7 +54,7 @@ def test_what_a_choice_took_is_said():
     beside = "play-off: b against the control arm on 512 fresh flights: "
     assert list(chosen({"winner": None, "play_off": played})) == [f"{beside}above (+0.100 [+0.050, +0.150])"]
     assert next(chosen({"winner": None, "play_off": played | {"verdict": "tie"}})).startswith(f"{beside}a tie (+0.1")
-    nothing = played | {"difference": None, "verdict": "undelivered"}
+    nothing = played | {"difference": None, "verdict": "ineligible"}
     assert next(chosen({"winner": None, "play_off": nothing})).startswith(f"{beside}one of them may not win")
     assert list(chosen({"winner": None})) == list(chosen({"winner": {"trial": "a"}})) == []
 

@@ -46,11 +46,13 @@ def test_interval_is_around_the_pooled_roas_and_repeatable():
     assert summarise(totals, 0.95).roas_interval == evaluation.roas_interval
 
 
-def test_summary_counts_delivery_as_it_is_told():
-    totals = replace(made_up(np.random.default_rng(5), 5), budget=np.full(5, 1000.0))
-    strict, lenient = (summarise(totals, 0.95, min_delivery=share).metrics for share in (0.9, 0.0))
-    assert strict.delivered_roas == pytest.approx(totals.revenue.sum() / 4500.0)
-    assert lenient.delivered_roas == pytest.approx(lenient.roas)
+def test_score_interval_is_of_the_return_on_the_whole_budget():
+    totals = made_up(np.random.default_rng(5), 60)
+    half_spent = replace(totals, budget=2.0 * totals.cost)
+    evaluation = summarise(half_spent, 0.95)
+    assert evaluation.metrics.delivered_roas == pytest.approx(evaluation.metrics.roas / 2.0)
+    assert evaluation.score_interval.low == pytest.approx(evaluation.roas_interval.low / 2.0)
+    assert evaluation.score_interval.high == pytest.approx(evaluation.roas_interval.high / 2.0)
 
 
 def test_flights_that_spent_nothing_have_no_roas_and_no_interval():

@@ -20,9 +20,15 @@ def test_value_is_that_of_the_metric(metric):
     assert len(found.influence) == 50 and found.deviation > 0
 
 
-@pytest.mark.parametrize("metric", ["delivered_roas", "cost", "flights"])
+@pytest.mark.parametrize("metric", ["profit", "cost", "flights"])
 def test_what_is_no_ratio_of_sums_has_none(metric):
     assert pooled_ratio(flights(), metric) is None
+
+
+@pytest.mark.parametrize("budget", [0.0, 1.0, 1000.0])
+def test_delivered_roas_divides_by_the_larger_of_budget_and_cost(budget):
+    found = pooled_ratio(flights(budget=budget), "delivered_roas")
+    assert found is not None and found.value == pytest.approx(flights(budget=budget).pooled().delivered_roas)
 
 
 def test_what_was_not_measured_has_none():

@@ -12,7 +12,6 @@ from gaelp_ray.market import Market, load_market, market_names
 from gaelp_ray.market.conditions import ConversionDelay, Fatigue, spend_caps
 from gaelp_ray.market.landscape import DAYS, LOWEST_LOG_FATIGUE
 from gaelp_ray.market.market import market_from
-from gaelp_ray.records import MIN_DELIVERY
 
 MARKET = load_market("airfrance-search")
 LAND = MARKET.landscape
@@ -118,7 +117,7 @@ def test_the_limits_of_what_a_condition_may_be_are_allowed():
 def test_safety_has_defaults_and_a_block_replaces_what_it_names():
     usual = LAND.safety
     np.testing.assert_allclose(usual.max_bid, 10.0 * LAND.bid)
-    assert (usual.max_spend_share, usual.min_delivery, usual.max_pacing_error) == (0.8, MIN_DELIVERY, 0.25)
+    assert (usual.max_spend_share, usual.min_delivery, usual.max_pacing_error) == (0.8, 0.9, 0.25)
     own = with_blocks(safety={"max_bid_multiplier": given(3.0), "min_delivery": given(0.5)}).landscape.safety
     np.testing.assert_allclose(own.max_bid, 3.0 * LAND.bid)
     assert (own.max_spend_share, own.min_delivery, own.max_pacing_error) == (0.8, 0.5, 0.25)

@@ -10,14 +10,15 @@ from typing import Any
 
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.evidence.ratios import intervals
-from gaelp_ray.records import RATIOS, Evaluation
+from gaelp_ray.records import RATIOS, SCORE, Evaluation
 from gaelp_ray.sweep.planning.plan import SweepPlan, flat
 
 
 def ends(evaluation: Evaluation) -> dict[str, list[float]]:
-    """[low, high] of every ratio that has an interval; that of ROAS is resampled."""
-    found = {name: [end.low, end.high] for name, end in intervals(evaluation.totals, evaluation.confidence).items()}
-    return found | {"roas": [evaluation.roas_interval.low, evaluation.roas_interval.high]}
+    """[low, high] of every ratio that has an interval; those of ROAS and SCORE are resampled."""
+    found = intervals(evaluation.totals, evaluation.confidence)
+    found |= {"roas": evaluation.roas_interval, SCORE: evaluation.score_interval}
+    return {name: [end.low, end.high] for name, end in found.items()}
 
 
 def within(evaluation: Evaluation, name: str, form: str) -> str:

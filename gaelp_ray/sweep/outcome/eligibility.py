@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gaelp_ray.evidence.pooled import pooled_ratio
@@ -42,6 +42,11 @@ class Eligibility:
             return f"delivers {metrics.delivery:.2%} of the budget, below min_delivery {100.0 * self.min_delivery:g}%"
         return ""
 
+    def is_kept_by(self, validation: Mapping[str, float]) -> bool:
+        """Whether a trial's validation metrics keep all bounds; delivery counts where there is a budget."""
+        short = validation.get("delivery", math.nan) < self.min_delivery
+        return not (short or violations(validation, self.constraints))
+
     def broken(self, metrics: EpisodeMetrics) -> str:
         """The constraints that the flights break; empty for none."""
         return " and ".join(violations(metrics.as_dict(), self.constraints))
@@ -49,9 +54,9 @@ class Eligibility:
     def certainly(self, flights: FlightTotals, sequence: ConfidenceSequence) -> bool | None:
         """Whether an arm may win, by the intervals of all bounds; None while one of them does not tell.
 
-        A bound without an interval (on delivered_roas, or on what was not measured) counts as it is at present.
+        A bound without an interval (on what was not measured) counts as it is at present.
         """
-        fault = self.fault(flights.pooled(self.min_delivery))
+        fault = self.fault(flights.pooled())
         if not flights.cost.sum() > 0:
             return False
         beyond, unclear = False, bool(fault)

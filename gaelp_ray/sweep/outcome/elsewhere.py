@@ -46,7 +46,7 @@ def _flown(flying: list[Arm], plan: SweepPlan, listener: SweepListener) -> dict[
         there, seeds = [arm.through(market) for arm in flying], [plan.spec.seed, Stream.MARKETS]
         totals, lost = fly_arms(there, batches(rules.episodes), seeds, tell)
         for label, sums in totals.items():
-            found[label][name] = summarise(sums, rules.confidence, rules.min_delivery)
+            found[label][name] = summarise(sums, rules.confidence)
         for label, why in lost.items():
             listener.note(f"{label} could not be flown through {name}: {why}")
     return found

@@ -6,7 +6,7 @@ Start at final_stage().
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from gaelp_ray.sweep.outcome.elsewhere import in_other_markets
 from gaelp_ray.sweep.outcome.playoff import play_off
 from gaelp_ray.sweep.outcome.race import Race, Rules, Verdict, decide, race
 from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
-from gaelp_ray.sweep.outcome.selection import finalists, nobody, select
+from gaelp_ray.sweep.outcome.selection import finalists, next_finalists, nobody, select
 from gaelp_ray.sweep.outcome.weights import Weights, choose_weights
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import SweepPlan
@@ -30,29 +30,37 @@ from gaelp_ray.training import EVALUATION_BATCH, Stream, batches
 REFERENCE = "BayesDual (reference)"
 
 
-def final_stage(
-    plan: SweepPlan, trials: list[TrialResult], listener: SweepListener
-) -> tuple[Selection, list[TrialResult]]:
-    """Race the best trials and the control arm, confirm who is chosen, and decide.
+Restore = Callable[[Sequence[TrialResult]], Sequence[TrialResult]]
+"""Trials that are to race -> the same trials, each with its weights on disk."""
 
-    Also returns the trials, of which those that could not be re-flown have failed by now.
+
+def final_stage(
+    plan: SweepPlan, trials: list[TrialResult], listener: SweepListener, restore: Restore = list
+) -> tuple[Selection, list[TrialResult]]:
+    """Race the best trials and the control arm, confirm the selected one, and decide.
+
+    Where none of the best top_k trials is eligible, the next ones race. Also returns the trials; those that could not
+    be evaluated have the status `failed`.
     """
-    spec, rules = plan.spec, plan.spec.select
-    eligibility = Eligibility(rules.min_delivery, constraints_of(rules.constraints))
-    chosen = finalists(trials, spec.metric.name, plan.goal, rules.top_k, eligibility.constraints)
-    if not chosen:
-        return nobody(trials, spec.metric.name), trials
-    stage = _Stage(plan, listener, eligibility)
-    racing = stage.choose(chosen)
-    run = stage.race(racing)
-    verdict = stage.confirm(run, racing)
+    stage = _Stage(plan, listener, eligibility_of(plan))
+    waiting, rules = list(trials), (plan.spec.metric.name, plan.goal, plan.spec.select.top_k, stage.eligibility)
+    chosen, selection = finalists(waiting, *rules), None
+    while chosen:
+        selection = stage.decide(restore(chosen))
+        waiting = [trial for trial in waiting if trial not in chosen]
+        control = [trial for trial in chosen if trial.is_default and trial.trial not in selection.ineligible]
+        following = [] if stage.has_eligible_trial(selection) else next_finalists(waiting, *rules)
+        chosen = [*following, *control] if following else []
     after = [_failed(trial, stage.failed) for trial in trials]
-    candidates = stage.candidates(run, racing)
-    if not any(c.role != "reference" for c in candidates):
-        return nobody(after, spec.metric.name), after
-    selection = select(candidates, verdict, eligibility, rules.confidence, stage.faults)
-    selection = replace(selection, race=stage.facts(run), play_off=stage.played)
+    if selection is None or not any(c.role != "reference" for c in selection.ranking):
+        return nobody(after, plan.spec.metric.name), after
     return in_other_markets(selection, stage.arms, plan, listener), after
+
+
+def eligibility_of(plan: SweepPlan) -> Eligibility:
+    """What the sweep file asks of a winner."""
+    rules = plan.spec.select
+    return Eligibility(rules.min_delivery, constraints_of(rules.constraints))
 
 
 def _failed(trial: TrialResult, failed: Mapping[str, str]) -> TrialResult:
@@ -75,13 +83,30 @@ class _Stage:
     faults: dict[str, str] = field(default_factory=dict)  # of arms that fresh flights showed to be ineligible
     played: PlayOff | None = None
     attempts: int = 0
+    raced: dict[str, tuple[TrialResult, Race]] = field(default_factory=dict)  # the last race of every trial
+    races: list[Race] = field(default_factory=list)
+
+    def decide(self, chosen: Sequence[TrialResult]) -> Selection:
+        """The outcome of one race of these trials, after those of earlier ones."""
+        racing = self.choose(chosen)
+        self.races.append(self.race(racing))
+        self.raced |= {trial.trial: (trial, self.races[-1]) for trial in racing}
+        verdict = self.confirm(self.races[-1], racing)
+        rules = self.plan.spec.select
+        selection = select(self.candidates(), verdict, self.eligibility, rules.confidence, self.faults)
+        return replace(selection, race=self.facts(), play_off=self.played)
+
+    def has_eligible_trial(self, selection: Selection) -> bool:
+        """Whether one of the trials that raced, the control arm aside, is eligible."""
+        return any(arm.role == "candidate" and arm.label not in selection.ineligible for arm in selection.ranking)
 
     def choose(self, chosen: Sequence[TrialResult]) -> list[TrialResult]:
         """The trials that race, each with its best model; all arms are made."""
-        racing, self.weights, lost = choose_weights(chosen, self.eligibility.of_any_flights, self._fly_weights)
+        racing, weights, lost = choose_weights(chosen, self.eligibility.of_any_flights, self._fly_weights)
+        self.weights |= weights
         self.failed |= lost
         market = self.plan.market
-        self.arms = {t.trial: Arm.from_checkpoint(t.trial, Path(t.checkpoint or ""), market) for t in racing}
+        self.arms |= {t.trial: Arm.from_checkpoint(t.trial, Path(t.checkpoint or ""), market) for t in racing}
         if isinstance(market, Market):  # nobody knows how to bid in an environment of the user's own
             self.arms[REFERENCE] = Arm.reference(REFERENCE, market)
         return racing
@@ -122,11 +147,12 @@ class _Stage:
             verdict, self.played = play_off(run, verdict, control, self._fly_pair)
             if verdict.kept is None:
                 return verdict
-            labels = dict.fromkeys(filter(None, (verdict.kept, control, REFERENCE)))
+            lines = [label for label, (trial, _) in self.raced.items() if trial.is_default]
+            labels = dict.fromkeys((verdict.kept, *lines, REFERENCE))
             self._fly_confirmation([label for label in labels if label in self.arms and label not in self.failed])
             if verdict.kept in self.failed:
                 continue
-            fault = self.eligibility.fault(self.confirmed[verdict.kept].pooled(self.eligibility.min_delivery))
+            fault = self.eligibility.fault(self.confirmed[verdict.kept].pooled())
             if not fault:
                 return verdict
             self.faults[verdict.kept] = f"when confirmed, {fault}"
@@ -146,16 +172,16 @@ class _Stage:
         self.failed |= lost
         return flown
 
-    def candidates(self, run: Race, racing: Sequence[TrialResult]) -> list[Candidate]:
+    def candidates(self) -> list[Candidate]:
         """Every arm that could be flown."""
-        arms = [self._candidate(run, trial) for trial in racing if trial.trial not in self.failed]
+        arms = [self._candidate(run, trial) for trial, run in self.raced.values() if trial.trial not in self.failed]
         if REFERENCE in self.confirmed:
             arms.append(Candidate(REFERENCE, "reference", self._evaluation(self.confirmed[REFERENCE]), confirmed=True))
         return arms
 
     def _candidate(self, run: Race, trial: TrialResult) -> Candidate:
         label, drop = trial.trial, run.drops.get(trial.trial)
-        raced = Raced(len(run.flown[label]), run.flown[label].pooled().roas, *((drop.round, drop.by) if drop else ()))
+        raced = Raced(len(run.flown[label]), run.score(label), *((drop.round, drop.by) if drop else ()))
         return Candidate(
             label,
             "default" if trial.is_default else "candidate",
@@ -167,13 +193,14 @@ class _Stage:
         )
 
     def _evaluation(self, flights: FlightTotals) -> Evaluation:
-        rules = self.plan.spec.select
-        return summarise(flights, rules.confidence, rules.min_delivery)
+        return summarise(flights, self.plan.spec.select.confidence)
 
-    def facts(self, run: Race) -> RaceFacts:
-        """What it took."""
-        error = 1.0 - run.rules.confidence
-        return RaceFacts(len(run.flown), run.rounds, run.flights, run.rules.budget, error, max(self.attempts, 1))
+    def facts(self) -> RaceFacts:
+        """What all races together took."""
+        arms = {arm for run in self.races for arm in run.flown}
+        rounds, flights = (sum(getattr(run, name) for run in self.races) for name in ("rounds", "flights"))
+        budget, error = sum(run.rules.budget for run in self.races), 1.0 - self.plan.spec.select.confidence
+        return RaceFacts(len(arms), rounds, flights, budget, error, max(self.attempts, 1))
 
 
 def _unheard(done: int, total: int) -> None:

@@ -115,18 +115,16 @@ def judged(new: FlightTotals, present: FlightTotals, rules: Rules, name: str) ->
     eligibility, on = rules.eligibility, f"on {len(new):,} common flights"
     if not (new.budget == present.budget).all():
         return _incomparable(name, "its flights had other budgets: no action may change a flight's budget")
-    metrics = [flights.pooled(eligibility.min_delivery) for flights in (new, present)]
+    metrics = [flights.pooled() for flights in (new, present)]
     mine, theirs = (eligibility.fault(one) for one in metrics)
-    delivered = not any(eligibility.undelivered(one) for one in metrics)
-    found = compare(new, present, rules.confidence) if delivered else None
+    found = compare(new, present, rules.confidence)
     if theirs and not mine:
         return Ruling(True, True, f"{name} may not stay the best: {on}, {theirs}", name, found)
-    below = found is not None and found.verdict == "below" and not theirs
+    below = found.verdict == "below" and not theirs
     passed = not (rules.regression and below)
     if mine:
         either = f", as little as {name}" if theirs else ""
         return Ruling(False, passed, f"it may not be the best{either}: {on}, {mine}", name, found)
-    assert found is not None  # who has no fault has delivered
     return Ruling(found.verdict == "above", passed, f"{_in_words(found, name)} {on}", name, found)
 
 

@@ -31,8 +31,7 @@ def validated(plan: SweepPlan, trials: Sequence[TrialResult], listener: SweepLis
         return list(trials)
     tell = partial(listener.stage, "validating trials that a rule has ended")
     flown, _ = fly_arms(arms, batches(VALIDATION_EPISODES), [plan.spec.seed, Stream.VALIDATION], tell)
-    least = plan.spec.select.min_delivery
-    judged = {path: totals.pooled(least) for path, totals in flown.items()}
+    judged = {path: totals.pooled() for path, totals in flown.items()}
     return [_scored(plan, trial, folders.get(trial.trial, ()), judged) for trial in trials]
 
 
@@ -58,4 +57,4 @@ def _scored(
     if not seeds:
         return trial
     best = best_seed(plan, seeds)
-    return replace(trial, metrics=pooled(plan, seeds), seeds=tuple(seeds), checkpoint=best.checkpoint)
+    return replace(trial, metrics=pooled(seeds), seeds=tuple(seeds), checkpoint=best.checkpoint)

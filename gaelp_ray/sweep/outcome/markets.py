@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from gaelp_ray.evidence.intervals import compare
-from gaelp_ray.records import Evaluation, shown
-from gaelp_ray.results import UNDELIVERED, Candidate, Selection
-from gaelp_ray.sweep.outcome.eligibility import Eligibility
+from gaelp_ray.records import SCORE, Evaluation, shown
+from gaelp_ray.results import Candidate, Selection
 from gaelp_ray.sweep.planning.plan import SweepPlan
 
-TOLD = ("roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
+TOLD = (SCORE, f"{SCORE}_low", f"{SCORE}_high", "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
 
 
 def record(plan: SweepPlan, selection: Selection) -> dict[str, dict[str, Any]]:
@@ -40,14 +39,10 @@ def _versus(plan: SweepPlan, selection: Selection, kept: Candidate, market: str)
 
 
 def _compared(plan: SweepPlan, mine: Evaluation | None, theirs: Evaluation | None) -> dict[str, Any] | None:
-    """None where there is nobody to compare with. ROAS falls with the spending, so both must deliver."""
+    """None without a second arm."""
     if mine is None or theirs is None:
         return None
-    rules = plan.spec.select
-    eligibility = Eligibility(rules.min_delivery)
-    if any(eligibility.undelivered(flown.metrics) for flown in (mine, theirs)):
-        return dict(UNDELIVERED)
-    return compare(mine.totals, theirs.totals, rules.confidence).as_dict()
+    return compare(mine.totals, theirs.totals, plan.spec.select.confidence).as_dict()
 
 
 def section(plan: SweepPlan, kept: Candidate) -> str:
@@ -60,17 +55,19 @@ def section(plan: SweepPlan, kept: Candidate) -> str:
 
 {plan.spec.select.episodes} fresh flights in each, which decided nothing. The model keeps the beliefs of its own market.
 
-| market | ROAS | delivery | optimality | cost per conversion |
-|---|---|---|---|---|
+| market | delivered ROAS | ROAS | delivery | optimality | cost per conversion |
+|---|---|---|---|---|---|
 {rows}
 """
 
 
 def _row(plan: SweepPlan, name: str, flown: Evaluation) -> str:
-    metrics, ends = flown.metrics, flown.roas_interval
+    metrics, ends = flown.metrics, flown.score_interval
+    interval = f"({flown.confidence:.0%} interval {ends.low:.3f} to {ends.high:.3f})"
     cells = (
         f"`{name}`",
-        f"{shown(metrics.roas, '{:.3f}')} ({flown.confidence:.0%} interval {ends.low:.3f} to {ends.high:.3f})",
+        f"{shown(metrics.delivered_roas, '{:.3f}')} {interval}",
+        shown(metrics.roas, "{:.3f}"),
         shown(metrics.delivery, "{:.1%}"),
         shown(metrics.optimality, "{:.1%}"),
         shown(metrics.cpa, "{:.2f}", plan.other_markets[name].currency),

@@ -12,21 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gaelp_ray.evidence.contest import duels
-from gaelp_ray.records import FlightTotals
+from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.results import Comparison, PlayOff
 from gaelp_ray.sweep.outcome.race import Race, Verdict
 
 FlyPair = Callable[[Sequence[str]], Mapping[str, FlightTotals]]
 """(leader, control arm) -> the same fresh flights of both; whoever is missing could not fly."""
 
-ABOVE = "the leader of the race is kept, which is above the control arm in a play-off"
+ABOVE = "above the control arm in a play-off"
 
 
 def leader(state: Race, verdict: Verdict, control: str | None) -> str | None:
     """Who may challenge the control arm that a tie would keep: the best of the race, if that is another arm."""
     if control is None or verdict.kept != control:
         return None
-    best = max((arm for arm in (control, *verdict.tied) if state.fit(arm)), key=state.roas)
+    best = max((arm for arm in (control, *verdict.tied) if state.fit(arm)), key=state.score)
     return best if best != control else None
 
 
@@ -44,10 +44,10 @@ def play_off(state: Race, verdict: Verdict, control: str | None, fly: FlyPair) -
 
 
 def _compared(state: Race, leader: str, control: str, flown: Mapping[str, FlightTotals]) -> Comparison | None:
-    """ROAS falls with the spending: it says something only of two arms that may win, on these flights, too."""
+    """None where one of the two is not eligible on these flights."""
     rules = state.rules.eligibility
-    if any(arm not in flown or rules.fault(flown[arm].pooled(rules.min_delivery)) for arm in (leader, control)):
+    if any(arm not in flown or rules.fault(flown[arm].pooled()) for arm in (leader, control)):
         return None
     pair = {arm: flown[arm] for arm in (leader, control)}
-    found = duels(pair, "roas", state.rules.confidence)
+    found = duels(pair, SCORE, state.rules.confidence)
     return found[0].found if found else None

@@ -14,6 +14,7 @@ from gaelp_ray.results import Selection, TrialResult
 from gaelp_ray.sweep.outcome import summary
 from gaelp_ray.sweep.outcome.about import metadata
 from gaelp_ray.sweep.outcome.gate import Gate
+from gaelp_ray.sweep.outcome.previous_decision import PreviousDecision
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.store.folder import SPEC, SweepFolder
@@ -36,11 +37,13 @@ def conclude(
     trials: Sequence[TrialResult],
 ) -> Publication:
     """Write down what was decided and publish it; the decision is the last that is written."""
+    previous = PreviousDecision.of(folder.best)
     _write_winner(plan, folder, selection, settings)
     constraints = constraints_of(plan.spec.select.constraints)
     board = summary.rows(selection, trials, plan.spec.metric.name, plan.goal, constraints)
     # As it will be read back: what is published again later is then the same.
     record: dict[str, Any] = plain(summary.selection_record(plan, selection, board))
+    record["change"] = previous.change(record, folder.shown) if previous else ""
     publication = publish(plan, settings, folder, record)
     folder.write_end(record | {"artifact": artifact_record(publication, record)}, board)
     return publication
@@ -73,6 +76,7 @@ def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection, se
             "attempt": selection.race.attempt if selection.race else 1,
         },
         "weights": dict(winner.weights),
+        "selected": {"decision": selection.decision, "episodes": plan.spec.select.episodes},
         "decision": selection.reason,
     }
     scratch = folder.path / ".best"

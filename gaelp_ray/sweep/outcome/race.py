@@ -2,8 +2,10 @@
 
 Pure: the flights come from a callable, so that a race needs neither Ray nor a simulator.
 
+Arms are ranked by SCORE, the return on the whole budget: plain ROAS falls with spend and favours arms that spend less.
+
 What it promises, for K arms and B bounds on what may win, with half of 1 - confidence as its error e; the other half
-is that of a play-off (playoff.py). Every pair of arms has a confidence sequence of its difference in ROAS, and every
+is that of a play-off (playoff.py). Every pair of arms has a confidence sequence of its difference in SCORE, and every
 arm one for each bound, all at alpha = 2 (K - 1) e / (K (K - 1 + B)), two-sided. An arm is dropped by one that is above
 it with its whole interval and certainly may win, or by a bound that it certainly breaks. So K - 1 + B sequences can
 drop a given arm wrongly, each on one of its two sides, which has half of alpha (but for paths that cross both, of order
@@ -24,8 +26,9 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gaelp_ray.evidence.sequences import ConfidenceSequence, Ratio
-from gaelp_ray.records import FlightTotals
+from gaelp_ray.evidence.pooled import pooled_ratio
+from gaelp_ray.evidence.sequences import ConfidenceSequence
+from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.training import EVALUATION_BATCH
 
@@ -86,28 +89,22 @@ class Race:
     def fit(self, arm: str) -> bool:
         """Whether an arm may win, by its flights so far."""
         flights = self.flown[arm]
-        return not self.rules.eligibility.fault(flights.pooled(self.rules.eligibility.min_delivery))
+        return not self.rules.eligibility.fault(flights.pooled())
 
-    def roas(self, arm: str) -> float:
-        """Pooled over the arm's flights; -inf where it spent nothing."""
-        roas = self.flown[arm].pooled().roas
-        return roas if math.isfinite(roas) else -math.inf
+    def score(self, arm: str) -> float:
+        """SCORE, pooled over the arm's flights; -inf where it is undefined."""
+        score = self.flown[arm].pooled().as_dict()[SCORE]
+        return score if math.isfinite(score) else -math.inf
 
     def above(self, one: str, other: str) -> bool:
         """Whether the interval of the difference on their common flights lies above 0 as a whole."""
         common = min(len(self.flown[one]), len(self.flown[other]))
         if common < LEAST:
             return False
-        high, low = (_roas(self.flown[arm], common) for arm in (one, other))
+        high, low = (pooled_ratio(self.flown[arm].select(slice(common)), SCORE) for arm in (one, other))
         if high is None or low is None or not high.value > low.value:
             return False
         return self.sequence.interval(high - low).low > 0.0
-
-
-def _roas(flights: FlightTotals, first: int) -> Ratio | None:
-    """Of the first so many flights; None where they spent nothing."""
-    revenue, cost = flights.revenue[:first], flights.cost[:first]
-    return Ratio.of(revenue, cost) if cost.sum() > 0 else None
 
 
 def race(arms: Sequence[str], rules: Rules, fly: Fly) -> Race:
@@ -146,7 +143,7 @@ def _joined(state: Race, left: Sequence[str], flown: Mapping[str, FlightTotals])
 
 def _looked(state: Race) -> Race:
     """Who is dropped now."""
-    left = sorted((arm for arm in state.flown if arm not in state.drops), key=state.roas, reverse=True)
+    left = sorted((arm for arm in state.flown if arm not in state.drops), key=state.score, reverse=True)
     if not left or len(state.flown[left[0]]) < LEAST:
         return state
     eligible = {arm: state.rules.eligibility.certainly(state.flown[arm], state.sequence) for arm in left}
@@ -169,11 +166,11 @@ class Verdict:
     tied: tuple[str, ...] = ()  # the others that may be as good
 
 
-CLEAR = "above every other arm that may win"
+CLEAR = "above every other eligible arm"
 ALONE = "the only arm that keeps all bounds so far"
-CONTROL = "the control arm is kept"
-CHEAPER = "the arm with the fewest steps of training is kept"
-BETTER = "the arm with the best ROAS of the race is kept"
+CONTROL = "control arm"
+CHEAPER = "fewest training steps"
+BETTER = "highest delivered ROAS in the race"
 
 
 def decide(state: Race, control: str | None, steps: Mapping[str, int], without: Collection[str] = ()) -> Verdict:
@@ -185,7 +182,7 @@ def decide(state: Race, control: str | None, steps: Mapping[str, int], without: 
     """
     dropped = {arm for arm, drop in state.drops.items() if drop.by not in without}
     left = [arm for arm in state.flown if arm not in dropped and arm not in without]
-    left.sort(key=state.roas, reverse=True)
+    left.sort(key=state.score, reverse=True)
     fit = [arm for arm in left if state.fit(arm)]
     if not fit:
         return Verdict("none", None)
@@ -199,7 +196,7 @@ def decide(state: Race, control: str | None, steps: Mapping[str, int], without: 
 
 
 def _kept(best: Sequence[str], control: str | None, steps: Mapping[str, int]) -> tuple[str, str]:
-    """One of several that may all be the best, ordered by falling ROAS, and the rule that says so."""
+    """One of several that may all be the best, ordered by falling score, and the rule that says so."""
     if control in best and control is not None:
         return control, CONTROL
     if len({steps.get(arm, 0) for arm in best}) > 1:

@@ -8,13 +8,14 @@ Start at regained().
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from gaelp_ray.results import TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.sweep.outcome.final import eligibility_of
 from gaelp_ray.sweep.outcome.late import ended_by_rule
 from gaelp_ray.sweep.outcome.selection import finalists
-from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.sweep.store.journal import End
@@ -31,17 +32,31 @@ def regained(
     A sweep that had finished must be asked before it is reopened: its leaderboard has who was validated. Raises
     StorageError for a trial that does not come to its numbers again.
     """
+    wanted = set(_wanted(folder, plan, trials))
+    return gathered(plan, folder.history(), folder.path) if _retrained(folder, wanted, listener) else trials
+
+
+def restored(
+    folder: SweepFolder, plan: SweepPlan, listener: SweepListener, chosen: Sequence[TrialResult]
+) -> Sequence[TrialResult]:
+    """Trials that are to race, all with weights. Raises StorageError as regained() does."""
+    if not _retrained(folder, {trial.trial for trial in chosen}, listener):
+        return chosen
+    found = {trial.trial: trial for trial in gathered(plan, folder.history(), folder.path)}
+    return [replace(t, checkpoint=found[t.trial].checkpoint, seeds=found[t.trial].seeds) for t in chosen]
+
+
+def _retrained(folder: SweepFolder, configurations: Collection[str], listener: SweepListener) -> bool:
+    """Whether a trial of these configurations lacked weights; all have them afterwards."""
     history = folder.history()
-    configurations = set(_wanted(folder, plan, trials))
     wanted = (name for name, trial in history.plans.items() if trial["first"] in configurations)
     missing = [name for name in wanted if _lacks_weights(TrialFiles(folder.path, name), history.ends.get(name))]
-    if not missing:
-        return trials
     for number, name in enumerate(missing):
         listener.stage("training missing weights again", number, len(missing))
         regain(folder, name)
-    listener.stage("training missing weights again", len(missing), len(missing))
-    return gathered(plan, history, folder.path)
+    if missing:
+        listener.stage("training missing weights again", len(missing), len(missing))
+    return bool(missing)
 
 
 def _lacks_weights(files: TrialFiles, end: End | None) -> bool:
@@ -54,8 +69,8 @@ def _lacks_weights(files: TrialFiles, end: End | None) -> bool:
 def _wanted(folder: SweepFolder, plan: SweepPlan, results: Sequence[TrialResult]) -> Iterator[str]:
     """Finalists among those that are there, of which no further configuration makes another one a finalist."""
     rules = plan.spec.select
-    bounds = constraints_of(rules.constraints)
-    yield from (trial.trial for trial in finalists(results, plan.spec.metric.name, plan.goal, rules.top_k, bounds))
+    chosen = finalists(results, plan.spec.metric.name, plan.goal, rules.top_k, eligibility_of(plan))
+    yield from (trial.trial for trial in chosen)
     board = folder.read_selection()["leaderboard"] if folder.is_finished() else ()
     judged = {row["trial"] for row in board if _is_number(row.get("search_score"))}
     yield from (trial.trial for trial in results if ended_by_rule(trial) and trial.trial in judged)

@@ -1,9 +1,9 @@
 """Who takes part in the final stage, and what its outcome is. Pure functions over our own records.
 
-Who is kept is decided by the race (race.py). Here the decision is put into words and compared: ROAS of the arm that is
-kept against the control arm (the default configuration) and the reference line (BayesDual with its default constants),
-by a paired bootstrap over the confirmation's flights: flights are resampled once and both arms' ROAS recomputed on the
-same resample, so that what the flights have in common cancels.
+The race (race.py) selects an arm. Here the decision is put into words and the selected arm is compared with the control
+arm (the default configuration) and the baseline (BayesDual with its default constants), by SCORE, with a paired
+bootstrap over the confirmation's flights: flights are resampled once and both scores recomputed on the same resample,
+so that what the flights have in common cancels.
 """
 
 from __future__ import annotations
@@ -12,31 +12,50 @@ import math
 from collections.abc import Mapping, Sequence
 
 from gaelp_ray.evidence.intervals import compare
+from gaelp_ray.records import SCORE
 from gaelp_ray.results import Candidate, Comparison, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep.format.space import canonical
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.outcome.race import ALONE, Verdict
-from gaelp_ray.sweep.planning.constraints import Constraint, violations
 
 
 def finalists(
-    results: Sequence[TrialResult], metric: str, goal: str, top_k: int, constraints: Sequence[Constraint] = ()
+    results: Sequence[TrialResult], metric: str, goal: str, top_k: int, eligibility: Eligibility
 ) -> list[TrialResult]:
-    """The trials that the final stage re-flies: the best top_k by search score, and the control arm.
+    """The trials that the final stage evaluates: the best top_k by search score, and the control arm.
 
     A trial that a rule of the sweep ended early takes part with what it had learned by then; one that a scheduler
-    stopped has no score. Trials whose validation flights keep the constraints come before those that break one. The
-    latter only fill up what is left of top_k: validation is noisy, and on more flights one of them may keep the bound.
+    stopped has no score. Trials whose validation flights keep all bounds come before those that break one. The latter
+    only fill up what is left of top_k: validation is noisy, and on more flights one of them may keep the bound.
     Trials that failed, or whose score is not a finite number, never take part; a configuration counts once.
     """
+    sampled = [r for r in _ranked(results, metric, goal, eligibility) if not r.is_default]
+    return sampled[:top_k] + [r for r in results if r.is_default and _is_scored(r, metric)]
+
+
+def next_finalists(
+    results: Sequence[TrialResult], metric: str, goal: str, top_k: int, eligibility: Eligibility
+) -> list[TrialResult]:
+    """Where all finalists turned out not to be eligible: the next top_k of `results`, the trials that did not race.
+
+    Only trials whose validation flights keep all bounds: the others had less chance than those that raced.
+    """
+    kept = [r for r in results if eligibility.is_kept_by(r.metrics or {})]
+    return [r for r in _ranked(kept, metric, goal, eligibility) if not r.is_default][:top_k]
+
+
+def _ranked(results: Sequence[TrialResult], metric: str, goal: str, eligibility: Eligibility) -> list[TrialResult]:
+    """Distinct configurations with a score, best first; those that break a bound last."""
     sign = -1.0 if goal == "maximize" else 1.0
-    ended = (TrialStatus.COMPLETED, TrialStatus.STOPPED)
-    eligible = [r for r in results if r.status in ended and math.isfinite(r.score(metric))]
-    sampled = [r for r in eligible if not r.is_default]
-    ranked = sorted(sampled, key=lambda r: (bool(violations(r.metrics or {}, constraints)), sign * r.score(metric)))
+    scored = [r for r in results if _is_scored(r, metric)]
+    ranked = sorted(scored, key=lambda r: (not eligibility.is_kept_by(r.metrics or {}), sign * r.score(metric)))
     distinct = {canonical(dict(r.config)): r for r in reversed(ranked)}
-    best = [r for r in ranked if distinct[canonical(dict(r.config))] is r][:top_k]
-    return best + [r for r in eligible if r.is_default]
+    return [r for r in ranked if distinct[canonical(dict(r.config))] is r]
+
+
+def _is_scored(result: TrialResult, metric: str) -> bool:
+    ended = (TrialStatus.COMPLETED, TrialStatus.STOPPED)
+    return result.status in ended and math.isfinite(result.score(metric))
 
 
 def select(
@@ -46,24 +65,24 @@ def select(
     confidence: float,
     known: Mapping[str, str] | None = None,
 ) -> Selection:
-    """The outcome: who is kept, in words, beside the control arm and the reference line.
+    """The outcome: the selected arm, in words, beside the control arm and the baseline.
 
-    An arm that does not deliver, or breaks a constraint in its pooled metrics, may not win. Only the former is no
-    yardstick either: ROAS falls with the spending, so that arms compare where both deliver. An arm that breaks another
-    bound has delivered, and what the winner earns more or less than it is what keeping the bounds brings or costs; the
-    reason then says which ones it breaks. `known` are faults that are known besides those which the flights show.
+    An arm that does not deliver, or breaks a constraint in its pooled metrics, is not eligible. Control arm and
+    baseline are compared all the same: the score counts the whole budget for both, and the difference is what keeping
+    the bounds brings or costs; the reason says which bounds they break. `known`: faults besides those which the
+    flights show.
     """
     ineligible = {c.label: fault for c in candidates if (fault := _fault(c, eligibility))} | dict(known or {})
     ranking = tuple(sorted(candidates, key=lambda c: _rank(c, verdict, ineligible)))
     kept = next((c for c in candidates if c.label == verdict.kept), None)
     if kept is None:
-        return Selection(ranking, ineligible, None, _nobody(ranking, ineligible))
+        return Selection(ranking, ineligible, None, _nobody(ranking, ineligible, eligibility))
     parts, found = [_outcome(kept, verdict, eligibility)], dict[str, Comparison | None]()
     for role, name in (("default", "the default configuration"), ("reference", "BayesDual with its default constants")):
         other = next((c for c in candidates if c.role == role and c is not kept), None)
-        found[role] = _against(kept, other, eligibility, confidence)
-        if other:
-            parts.append(_versus(name, other, found[role], eligibility))
+        found[role] = compare(kept.evaluation.totals, other.evaluation.totals, confidence) if other else None
+        if other and (comparison := found[role]):
+            parts.append(_versus(name, comparison, eligibility.fault(other.evaluation.metrics)))
     return Selection(
         ranking, ineligible, kept, "; ".join(parts), found["default"], found["reference"],
         verdict.decision, verdict.rule, verdict.tied,
@@ -77,23 +96,22 @@ def _fault(arm: Candidate, eligibility: Eligibility) -> str:
 
 def _rank(arm: Candidate, verdict: Verdict, ineligible: Mapping[str, str]) -> tuple[bool, bool, bool, float]:
     dropped = arm.race is not None and arm.race.dropped is not None and arm.label not in verdict.tied
-    roas = arm.evaluation.metrics.roas
+    score = arm.evaluation.metrics.as_dict()[SCORE]
     barred = arm.label in ineligible and arm.role != "reference"
-    return barred, arm.label != verdict.kept, dropped, -roas if math.isfinite(roas) else math.inf
+    return barred, arm.label != verdict.kept, dropped, -score if math.isfinite(score) else math.inf
 
 
 def _outcome(kept: Candidate, verdict: Verdict, eligibility: Eligibility) -> str:
     among = eligibility.that_may_win(kept.evaluation.metrics)
-    others = ", ".join(verdict.tied)
+    tied = " and ".join(filter(None, (", ".join((kept.label, *verdict.tied[:-1])), *verdict.tied[-1:])))
     if verdict.decision == "winner":
-        said = f"{kept.label} has the best ROAS among the arms{among}"
+        text = f"{kept.label} has the highest delivered ROAS of the arms{among}"
     elif verdict.rule == ALONE:
-        said = f"a tie: {kept.label} is {ALONE}, and it is open whether {others} may win"
+        text = f"tie between {tied}: {kept.label} is {ALONE}, the others may still turn out to be eligible"
     else:
-        said = f"a tie: of {kept.label} and {others} it is open which has the best ROAS among the arms{among}"
-        said += f"; {verdict.rule}"
-    nothing = "; it is the default configuration: the sweep found nothing that is better for certain"
-    return said + (nothing if kept.role == "default" else "")
+        text = f"tie between {tied} among the arms{among}; selected {kept.label} by tie-break: {verdict.rule}"
+    nothing = "; it is the default configuration: no trial is certainly better"
+    return text + (nothing if kept.role == "default" else "")
 
 
 def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
@@ -108,27 +126,31 @@ def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
     return Selection((), {}, None, f"no eligible trial: {', '.join(parts)}")
 
 
-def _nobody(arms: Sequence[Candidate], ineligible: Mapping[str, str]) -> str:
-    reasons = [f"{c.label} ({ineligible[c.label]})" for c in arms if c.role != "reference"]
-    counted = f"{len(reasons)} of {len(reasons)} re-flown may not win: " if len(reasons) > 1 else ""
-    return f"no eligible trial: {counted}{', '.join(reasons) or 'none completed'}"
+def _nobody(arms: Sequence[Candidate], ineligible: Mapping[str, str], eligibility: Eligibility) -> str:
+    arms = [arm for arm in arms if arm.role != "reference"]
+    reasons = [f"{arm.label} ({ineligible[arm.label]})" for arm in arms]
+    counted = f"all {len(reasons)} evaluated arms are ineligible: " if len(reasons) > 1 else ""
+    return f"no eligible trial: {counted}{', '.join(reasons) or 'none completed'}{_remedy(arms, eligibility)}"
 
 
-def _against(
-    kept: Candidate, other: Candidate | None, eligibility: Eligibility, confidence: float
-) -> Comparison | None:
-    """None where there is nothing to compare with: ROAS of an arm that did not deliver is no yardstick."""
-    if other is None or eligibility.undelivered(other.evaluation.metrics):
-        return None
-    return compare(kept.evaluation.totals, other.evaluation.totals, confidence)
+def _remedy(arms: Sequence[Candidate], eligibility: Eligibility) -> str:
+    """Where no arm delivers: the largest delivery seen, and what to do about it."""
+    seen = {
+        arm.label: arm.evaluation.metrics.delivery for arm in arms if not math.isnan(arm.evaluation.metrics.delivery)
+    }
+    if not seen or max(seen.values()) >= eligibility.min_delivery:
+        return ""
+    label = max(seen, key=lambda one: seen[one])
+    bound = math.floor(100.0 * seen[label]) / 100.0
+    return (
+        f". The largest delivery seen is {seen[label]:.1%} ({label}): give the market a budget that it can spend "
+        f"(`gaelp-ray calibrate --budget`), or accept less with `--set select.min_delivery={bound:g}`"
+    )
 
 
-def _versus(name: str, arm: Candidate, comparison: Comparison | None, eligibility: Eligibility) -> str:
-    metrics = arm.evaluation.metrics
-    if comparison is None:
-        return f"{name} is no yardstick: it {eligibility.undelivered(metrics)}"
+def _versus(name: str, comparison: Comparison, fault: str) -> str:
+    if comparison.difference == comparison.interval.low == comparison.interval.high == 0.0:
+        return f"it bids the same as {name}"
     difference = f"{comparison.difference:+.3f} [{comparison.interval.low:+.3f}, {comparison.interval.high:+.3f}]"
-    broken = f", whose {faults}" if (faults := eligibility.broken(metrics)) else ""
-    if comparison.verdict == "tie":
-        return f"a tie with {name} ({difference}){broken}"
-    return f"{comparison.verdict} {name} ({difference}){broken}"
+    broken = f", which is not eligible: {fault}" if fault else ""
+    return f"{'tie with' if comparison.verdict == 'tie' else comparison.verdict} {name} ({difference}){broken}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from gaelp_ray.records import shown
+from gaelp_ray.records import SCORE, shown
 from gaelp_ray.results import Candidate, Selection, TrialResult
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.outcome import about, markets
@@ -29,6 +29,8 @@ MARKET_LIMITS = """\
 The numbers hold for the simulated market and its departures, which are partly assumed (`gaelp-ray markets`)."""
 OWN_LIMITS = """\
 The numbers hold for this environment as its source was when the sweep ran."""
+
+RANKED = (SCORE, f"{SCORE}_low", f"{SCORE}_high")
 
 
 def rows(
@@ -51,7 +53,7 @@ def _row(
     label: str, trial: TrialResult | None, arm: Candidate | None, selection: Selection, metric: str
 ) -> dict[str, Any]:
     flown = arm.evaluation.as_dict() if arm else {}
-    names = ("roas", "roas_low", "roas_high", "delivery", "delivered_roas", "optimality", "cpa")
+    names = (*RANKED, "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
     search, reflown = trial.score(metric) if trial else math.nan, float(flown.get(metric, math.nan))
     return {
         "trial": label,
@@ -82,7 +84,7 @@ def _raced(arm: Candidate | None) -> dict[str, Any]:
         "rests_on": ("confirmation" if arm.confirmed else "race") if arm else "",
         "flights": arm.evaluation.metrics.flights if arm else 0,
         "race_flights": race.flights if race else 0,
-        "race_roas": _known(race.roas) if race else None,
+        f"race_{SCORE}": _known(race.score) if race else None,
         "dropped_round": race.dropped if race else None,
         "dropped_by": race.by if race else "",
         "weights": dict(arm.weights) if arm else {},
@@ -160,7 +162,7 @@ def run_summary(record: Mapping[str, Any]) -> dict[str, Any]:
     winner = record["winner"]
     if winner is None:
         return told
-    names = ("roas", "roas_low", "roas_high", "delivery", "delivered_roas", "optimality")
+    names = (*RANKED, "roas", "roas_low", "roas_high", "delivery", "optimality")
     told |= {f"winner/{name}": winner.get(name) for name in ("search_score", "reflown_score", "shrinkage")}
     told |= {f"winner/{name}": winner["evaluation"][name] for name in names}
     for market, found in winner.get("markets", {}).items():
@@ -212,11 +214,12 @@ not flatter them.
 
 def _numbers(plan: SweepPlan, winner: Candidate) -> str:
     """What the model earned when it was confirmed, as a table."""
-    metrics, interval = winner.evaluation.metrics, winner.evaluation.roas_interval
+    metrics = winner.evaluation.metrics
     within = partial(about.within, winner.evaluation)
-    return f"""| metric | value |
+    return f"""| metric | value ({winner.evaluation.confidence:.0%} interval) |
 |---|---|
-| ROAS | {metrics.roas:.3f} ({winner.evaluation.confidence:.0%} interval {interval.low:.3f} to {interval.high:.3f}) |
+| delivered ROAS (revenue / budget) | {shown(metrics.delivered_roas, "{:.3f}")}{within(SCORE, "{:.3f}")} |
+| ROAS (revenue / cost) | {shown(metrics.roas, "{:.3f}")}{within("roas", "{:.3f}")} |
 | delivery | {shown(metrics.delivery, "{:.1%}", "of the budget")}{within("delivery", "{:.1%}")} |
 | optimality | {shown(metrics.optimality, "{:.1%}", "of the hindsight optimum")}{within("optimality", "{:.1%}")} |
 | cost per conversion | {shown(metrics.cpa, "{:.2f}", plan.market.currency)}{within("cpa", "{:.2f}")} |

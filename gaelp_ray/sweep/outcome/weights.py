@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gaelp_ray.errors import StorageError
-from gaelp_ray.records import FlightTotals
+from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.results import TrialResult
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.trials.lockstep import BEST
@@ -66,10 +66,9 @@ def choose_weights(
 
 
 def _worth(flights: FlightTotals | None, eligibility: Eligibility) -> tuple[bool, float]:
-    """Eligible ones by ROAS, before the others by the ROAS that cannot be won by spending nothing."""
+    """Eligible ones before the others, each by SCORE."""
     if flights is None:
         return False, 0.0
-    metrics = flights.pooled(eligibility.min_delivery)
-    fit = not eligibility.fault(metrics)
-    roas = metrics.roas if fit else metrics.delivered_roas
-    return fit, roas if math.isfinite(roas) else -math.inf
+    metrics = flights.pooled()
+    score = metrics.as_dict()[SCORE]
+    return not eligibility.fault(metrics), score if math.isfinite(score) else -math.inf

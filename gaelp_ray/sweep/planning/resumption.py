@@ -155,10 +155,9 @@ class _Step:
                 yield "select.include_default: the control arm belongs to the sweep from its beginning: keep it"
             elif why := _together(before):
                 yield f"select.include_default: {why}: {NEW_SWEEP}"
-        if before.select.min_delivery != after.select.min_delivery and (who := _judge(before)):
-            yield f"select.min_delivery: {who} has judged trials by it: {NEW_SWEEP}"
-        if before.select.constraints != after.select.constraints and before.method == "bayes":
-            yield f"select.constraints: method bayes has judged trials by them: {NEW_SWEEP}"
+        for key in ("min_delivery", "constraints"):
+            if getattr(before.select, key) != getattr(after.select, key) and before.method == "bayes":
+                yield f"select.{key}: method bayes has judged trials by it: {NEW_SWEEP}"
 
 
 def _configurations(plan: SweepPlan) -> int:
@@ -172,17 +171,6 @@ def _together(spec: SweepSpec) -> str:
     if spec.scheduler.type in IN_STEP:
         return f"scheduler: {spec.scheduler.type} compares trials that start together"
     return ""
-
-
-def _judge(spec: SweepSpec) -> str:
-    """Who has decided by scores while the sweep ran; empty if nobody has."""
-    if spec.method == "bayes":
-        return "method bayes"
-    if spec.seeds.max > spec.seeds.min:
-        return "the race of seeds"
-    if spec.early_terminate:
-        return "early_terminate"
-    return "" if spec.scheduler.type == "none" else f"scheduler {spec.scheduler.type}"
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

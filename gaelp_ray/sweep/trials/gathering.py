@@ -67,7 +67,7 @@ def _result(plan: SweepPlan, planned: TrialPlan, flown: Sequence[Flown]) -> Tria
         params=first.plan["params"] if first else planned.params,
         config=first.plan["config"] if first else planned.config.to_dict(),
         is_default=planned.is_default,
-        metrics=pooled(plan, seeds) if seeds else None,
+        metrics=pooled(seeds) if seeds else None,
         iterations=int(first.report.get("iterations", 0)) if first else 0,
         env_steps=sum(int(found.report.get("env_steps", 0)) for found in flown),
         seconds=sum(float(found.report.get("seconds", 0.0)) for found in flown),
@@ -79,9 +79,9 @@ def _result(plan: SweepPlan, planned: TrialPlan, flown: Sequence[Flown]) -> Tria
     )
 
 
-def pooled(plan: SweepPlan, seeds: Sequence[SeedResult]) -> dict[str, float]:
+def pooled(seeds: Sequence[SeedResult]) -> dict[str, float]:
     """The validation flights of all seeds as one."""
-    return EpisodeMetrics.together([seed.metrics for seed in seeds], plan.spec.select.min_delivery).as_dict()
+    return EpisodeMetrics.together([seed.metrics for seed in seeds]).as_dict()
 
 
 def best_seed(plan: SweepPlan, seeds: Sequence[SeedResult]) -> SeedResult:

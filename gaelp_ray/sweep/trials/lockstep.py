@@ -77,9 +77,9 @@ class Lockstep:
 
     def _report(self, flown: Sequence[FlightTotals]) -> dict[str, Any]:
         recent = FlightTotals.concatenate([totals for run in self.runs for totals in run.recent])
-        score = recent.pooled(self._sweep["min_delivery"]).as_dict()[self._sweep["metric"]]
+        score = recent.pooled().as_dict()[self._sweep["metric"]]
         self._memory = max(self._memory, psutil.Process().memory_info().rss)
-        return FlightTotals.concatenate(flown).pooled(self._sweep["min_delivery"]).as_dict() | {
+        return FlightTotals.concatenate(flown).pooled().as_dict() | {
             "score": score,  # what schedulers judge by
             "iterations": self.iteration,
             "env_steps": sum(run.env_steps for run in self.runs),
@@ -99,7 +99,7 @@ class Lockstep:
     def _judged(self, validations: Sequence[EpisodeMetrics]) -> dict[str, Any]:
         """The validation flights of all seeds as one, and of each."""
         each = [validation.as_dict() for validation in validations]
-        pooled = EpisodeMetrics.together(each, self._sweep["min_delivery"]).as_dict()
+        pooled = EpisodeMetrics.together(each).as_dict()
         seeds = [{"seed": run.seed, "validation": found} for run, found in zip(self.runs, each, strict=True)]
         return {"validation": pooled, "seeds": seeds, "final_score": pooled[self._sweep["metric"]]}
 

@@ -113,14 +113,9 @@ def _require_repeatable(trial: str, history: History, record: Record) -> None:
 
 def _settings(folder: SweepFolder, plan: SweepPlan, record: Record) -> dict[str, Any]:
     """What all trials shared when this one was recorded."""
-    began = folder.read_provenance()
-    delivery = plan.spec.select.min_delivery
-    for change in reversed(began.get("changes", ())):
-        if change["time"] > record.rows[0]["time"]:
-            delivery = change["keys"].get("select.min_delivery", [delivery])[0]
-    settings = SharedSettings.of(plan, folder.path, began["id"], "disabled")
+    settings = SharedSettings.of(plan, folder.path, folder.read_provenance()["id"], "disabled")
     most = len(record.rows) if record.last["done"] else None
-    return vars(replace(settings, max_iterations=most, min_delivery=delivery))
+    return vars(replace(settings, max_iterations=most))
 
 
 def _again(team: Lockstep, number: int) -> dict[str, Any]:

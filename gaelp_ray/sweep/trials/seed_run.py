@@ -58,11 +58,11 @@ class SeedRun:
         """The agent on the flights that all trials of the sweep are validated on."""
         seeds = [self._sweep["seed"], Stream.VALIDATION]
         flights = evaluate(self._agent, world_from(self._sweep["market"], "sweep"), VALIDATION_EPISODES, seeds)
-        return flights.totals.pooled(self._sweep["min_delivery"])
+        return flights.totals.pooled()
 
     def row(self, iteration: Iteration, validation: EpisodeMetrics | None) -> dict[str, float]:
         """An iteration as the W&B run has it."""
-        metrics = iteration.totals.pooled(self._sweep["min_delivery"])
+        metrics = iteration.totals.pooled()
         row = metrics.as_logged() | iteration.as_logged() | iteration.learning
         row["custom/env_steps"] = float(self.env_steps)
         if self._sweep["population"]:

@@ -24,7 +24,6 @@ class SharedSettings:
     market: Mapping[str, Any]  # that trials are validated in
     metric: str
     goal: str
-    min_delivery: float
     max_iterations: int | None  # that a trial may run, whatever its configuration says
     population: int  # iterations between two exchanges of a population; 0: none
     replays: bool  # whether somebody must hear again what earlier sessions have recorded
@@ -50,7 +49,6 @@ class SharedSettings:
             market=plan.market.model_dump(mode="json"),
             metric=spec.metric.name,
             goal=plan.goal,
-            min_delivery=spec.select.min_delivery,
             max_iterations=spec.stop.iterations,
             population=spec.scheduler.perturbation_interval if isinstance(spec.scheduler, Population) else 0,
             replays=has_scheduler(spec) or spec.stop.plateau is not None,

@@ -228,7 +228,7 @@ def test_defaults_of_our_own_keys(write):
     spec = load_sweep(write(BASE))
     assert (spec.metric.name, spec.metric.goal) == ("delivered_roas", "maximize")
     assert (spec.seed, spec.storage, spec.max_concurrent, spec.tracking.mode) == (0, "./results", None, "auto")
-    assert (spec.select.top_k, spec.select.min_delivery, spec.select.include_default) == (5, 0.9, True)
+    assert (spec.select.top_k, spec.select.min_delivery, spec.select.include_default) == (5, 0.95, True)
     assert spec.select.constraints == {}
 
 

@@ -34,11 +34,11 @@ def kept(**bounds: float) -> Eligibility:
 
 
 def test_what_delivers_and_keeps_its_bounds_has_no_fault():
-    assert kept(max_cpa=95.0, min_roas=5.0).fault(exactly().pooled(0.9)) == ""  # at its bounds
+    assert kept(max_cpa=95.0, min_roas=5.0).fault(exactly().pooled()) == ""  # at its bounds
 
 
 def test_a_fault_says_all_of_it_in_one_line():
-    fault = kept(min_roas=6.0, max_cpa=40.0).fault(exactly(cost=50.0, revenue=250.0).pooled(0.9))
+    fault = kept(min_roas=6.0, max_cpa=40.0).fault(exactly(cost=50.0, revenue=250.0).pooled())
     assert fault == (
         "delivers 50.00% of the budget, below min_delivery 90%; "
         "roas 5.00 is below min_roas 6.0 and cpa 50.00 is above max_cpa 40.0"
@@ -53,8 +53,8 @@ def test_who_spends_nothing_has_no_roas_and_certainly_may_not_win():
 
 def test_without_a_budget_there_is_nothing_to_deliver():
     unbudgeted = exactly(budget=0.0)
-    assert math.isnan(unbudgeted.pooled(0.9).delivery)
-    assert Eligibility(0.9).undelivered(unbudgeted.pooled(0.9)) == ""
+    assert math.isnan(unbudgeted.pooled().delivery)
+    assert Eligibility(0.9).undelivered(unbudgeted.pooled()) == ""
     assert Eligibility(0.9).certainly(unbudgeted, SEQUENCE) is True
 
 
@@ -78,9 +78,12 @@ def test_one_bound_that_is_certainly_broken_is_enough_and_one_that_is_open_leave
     assert kept(min_roas=5.0, min_delivery=0.5).certainly(flown(), SEQUENCE) is None
 
 
-def test_a_bound_without_an_interval_counts_as_it_is_at_present():
+def test_bound_on_delivered_roas_has_an_interval():
     assert kept(min_delivered_roas=4.0).certainly(flown(), SEQUENCE) is True
-    assert kept(min_delivered_roas=9.0).certainly(flown(), SEQUENCE) is None
+    assert kept(min_delivered_roas=9.0).certainly(flown(), SEQUENCE) is False
+
+
+def test_a_bound_without_an_interval_counts_as_it_is_at_present():
     unmeasured = exactly(oracle_revenue=0.0)
     assert kept(min_optimality=0.5).certainly(unmeasured, SEQUENCE) is None
 
@@ -90,11 +93,25 @@ def test_delivery_is_a_bound_among_the_others_unless_it_is_not_asked_for():
     assert [bound.key for bound in replace(kept(max_cpa=200.0), min_delivery=0.0).bounds] == ["max_cpa"]
 
 
+@pytest.mark.parametrize(
+    ("validation", "is_kept"),
+    [
+        ({"delivery": 0.95, "cpa": 90.0}, True),
+        ({"delivery": 0.85, "cpa": 90.0}, False),
+        ({"delivery": 0.95, "cpa": 110.0}, False),
+        ({"delivery": math.nan, "cpa": 90.0}, True),
+        ({"cpa": 90.0}, True),
+    ],
+)
+def test_validation_metrics_keep_all_bounds_or_not(validation, is_kept):
+    assert kept(max_cpa=100.0).is_kept_by(validation) is is_kept
+
+
 def test_bounds_on_sums_are_no_bounds_of_any_number_of_flights():
     both = kept(max_cost=100.0, max_cpa=200.0, max_bid_violations=3.0)
     assert [bound.key for bound in both.of_any_flights.constraints] == ["max_cpa", "max_bid_violations"]
     assert both.of_any_flights.min_delivery == 0.9
-    assert "cost" in both.fault(exactly().pooled(0.9)) and both.of_any_flights.fault(exactly().pooled(0.9)) == ""
+    assert "cost" in both.fault(exactly().pooled()) and both.of_any_flights.fault(exactly().pooled()) == ""
 
 
 def test_what_is_asked_of_a_winner_in_words():

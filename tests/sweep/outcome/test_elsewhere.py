@@ -63,6 +63,6 @@ def test_an_arm_that_cannot_be_flown_elsewhere_is_told_and_stays_what_it_is(stag
 
 
 def test_where_nobody_is_kept_no_other_market_is_flown(stage):
-    sky = Sky({name: Truth(5.0, delivery=0.5) for name in ("a", "b", "default")})
+    sky = Sky({name: Truth(5.0, delivery=0.5) for name in ("a", "b", "c", "default")})
     selection, _ = stage(sky, TRIALS, ELSEWHERE)
     assert selection.winner is None and not sky.noise

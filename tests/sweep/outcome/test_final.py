@@ -36,10 +36,10 @@ def test_numbers_of_who_is_kept_are_of_the_confirmation_and_of_no_flight_of_the_
         assert arms[label].confirmed and (arms[label].evaluation.totals.revenue == expected.revenue).all()
     raced = sky.flights("b", [0, Stream.SELECTION], [(0, 256)])
     assert not np.isin(raced.budget, arms["b"].evaluation.totals.budget).any()
-    assert arms["b"].race is not None and arms["b"].race.roas == raced.pooled().roas
+    assert arms["b"].race is not None and arms["b"].race.score == raced.pooled().delivered_roas
     assert not arms["a"].confirmed and len(arms["a"].evaluation.totals) == 256
     assert selection.versus_default is not None and selection.versus_reference is not None
-    told = arms["b"].evaluation.metrics.roas - arms["default"].evaluation.metrics.roas
+    told = arms["b"].evaluation.metrics.delivered_roas - arms["default"].evaluation.metrics.delivered_roas
     assert selection.versus_default.difference == pytest.approx(told)
 
 
@@ -86,7 +86,7 @@ def test_whoever_does_not_deliver_when_confirmed_is_passed_over_and_others_fligh
     assert sky.flown[-1][1] == ("a", "default", REFERENCE)
     fresh = sky.flights("default", [0, Stream.CONFIRMATION, 1], [(0, 256), (1, 256)])
     assert (by_label(selection)["default"].evaluation.totals.revenue == fresh.revenue).all()
-    told = selection.winner.evaluation.metrics.roas - fresh.pooled().roas
+    told = selection.winner.evaluation.metrics.delivered_roas - fresh.pooled().delivered_roas
     assert selection.versus_default is not None and selection.versus_default.difference == pytest.approx(told)
 
 
@@ -101,12 +101,36 @@ def test_bounds_on_sums_count_for_the_confirmation_only(stage):
 
 
 def test_where_none_may_win_every_reason_is_told(stage):
-    low = {name: Truth(5.0, delivery=0.5) for name in ("a", "b", "default")}
+    low = {name: Truth(5.0, delivery=0.5) for name in ("a", "b", "c", "default")}
     sky = Sky(low)
     selection, after = stage(sky, TRIALS)
     assert (selection.decision, selection.winner, after) == ("none", None, TRIALS)
-    assert selection.reason.startswith("no eligible trial: 3 of 3 re-flown may not win: ")
-    assert [stream for stream, _, _ in sky.flown] == [Stream.SELECTION]
+    assert selection.reason.startswith("no eligible trial: all 4 evaluated arms are ineligible: ")
+    assert (
+        "The largest delivery seen is 50." in selection.reason and "--set select.min_delivery=0.5`" in selection.reason
+    )
+    assert sky.flown == [(Stream.SELECTION, ("a", "b", "default"), 256), (Stream.SELECTION, ("c",), 256)]
+
+
+@pytest.mark.parametrize("control", [Truth(5.0), Truth(5.0, delivery=0.5)])
+def test_next_eligible_trials_race_where_no_finalist_is_eligible(stage, control):
+    low = {name: Truth(9.0, delivery=0.5) for name in ("a", "b")}
+    sky = Sky(low | {"c": Truth(6.0), "default": control})
+    selection, after = stage(sky, TRIALS)
+    assert (selection.decision, after) == ("winner", TRIALS)
+    assert selection.winner is not None and selection.winner.label == "c"
+    assert {"a", "b"} <= set(selection.ineligible) and set(by_label(selection)) == {"a", "b", "c", "default", REFERENCE}
+    second = ("c", "default") if control.delivery > 0.9 else ("c",)
+    assert [arms for stream, arms, _ in sky.flown if stream == Stream.SELECTION] == [("a", "b", "default"), second]
+    assert sky.flown[-1][:2] == (Stream.CONFIRMATION, ("c", "default", REFERENCE))
+    assert selection.versus_default is not None and selection.race is not None and selection.race.arms == 4
+
+
+def test_next_trials_do_not_race_where_their_validation_broke_a_bound(stage):
+    low = Sky({name: Truth(5.0, delivery=0.5) for name in ("a", "b", "default")})
+    late = trial("c", 1.0, metrics={"delivered_roas": 1.0, "delivery": 0.5})
+    selection, _ = stage(low, [A, B, late, DEFAULT])
+    assert selection.decision == "none" and "c" not in by_label(selection)
 
 
 @pytest.mark.parametrize("stream", [Stream.SELECTION, Stream.CONFIRMATION])
@@ -120,7 +144,7 @@ def test_a_trial_that_cannot_be_flown_has_failed_and_the_next_best_is_kept(stage
 
 def test_where_nobody_can_be_flown_the_errors_are_told(stage):
     sky = Sky({}, lost={(name, Stream.SELECTION) for name in ("a", "b", "default")})
-    selection, after = stage(sky, TRIALS)
+    selection, after = stage(sky, [A, B, trial("c", 1.0, status=TrialStatus.STOPPED, metrics=None), DEFAULT])
     assert selection.decision == "none" and not selection.ranking
     assert selection.reason == "no eligible trial: 3 of 4 failed: in the final stage, ValueError: no"
     assert sum(t.status is TrialStatus.FAILED for t in after) == 3

@@ -81,10 +81,10 @@ def test_there_is_none_where_the_control_arm_is_not_in_question(field, control):
 
 
 def test_the_leader_is_the_best_of_those_that_may_win():
-    field = Field({"a": Truth(5.0), "b": Truth(5.2, delivery=0.899), "c": Truth(5.1)}, 3)
+    field = Field({"a": Truth(5.0), "b": Truth(5.8, delivery=0.899), "c": Truth(5.1)}, 3)
     state = raced(field)
     verdict = decide(state, "a", {})
-    assert not state.fit("b") and state.roas("b") > state.roas("c") > state.roas("a")
+    assert not state.fit("b") and state.score("b") > state.score("c") > state.score("a")
     assert leader(state, verdict, "a") == "c"
 
 
@@ -170,7 +170,7 @@ def test_it_is_recorded(tmp_path):
     found = PlayOff("b", 512, Comparison(0.25, Interval(0.125, 0.375)))
     told = {"leader": "b", "flights": 512, "won": True, "difference": 0.25, "low": 0.125, "high": 0.375}
     assert found.as_dict() == {**told, "verdict": "above"}
-    nothing = dict.fromkeys(("difference", "low", "high")) | {"won": False, "verdict": "undelivered"}
+    nothing = dict.fromkeys(("difference", "low", "high")) | {"won": False, "verdict": "ineligible"}
     assert PlayOff("b", 512, None).as_dict() == told | nothing
     record = selection_record(plan, replace(nobody, play_off=found), [])
     assert record["play_off"] == found.as_dict() and run_summary(record)["play_off/won"] is True

@@ -65,7 +65,7 @@ def test_intervals_for_one_look_would_call_winners_among_equals_far_more_often()
                 arm: FlightTotals.concatenate([flown[arm], flights] if arm in flown else [flights])
                 for arm, flights in added.items()
             }
-            ratios = [replace(state, flown=flown).roas(arm) for arm in "ab"]
+            ratios = [replace(state, flown=flown).score(arm) for arm in "ab"]
             difference = np.sqrt(2.0) * 0.1 * 5.0 / math.sqrt(256 * (number + 1))
             wrong = wrong or abs(ratios[0] - ratios[1]) > 1.28 * difference
         called.append(wrong)
@@ -238,7 +238,7 @@ def test_without_a_control_arm_in_it_the_cheapest_is_kept():
 
 def test_among_equally_dear_ones_the_best_roas_is_kept():
     state = tie(a=0.95, b=0.95)
-    best, other = sorted("ab", key=state.roas, reverse=True)
+    best, other = sorted("ab", key=state.score, reverse=True)
     assert decide(state, None, {"a": 100, "b": 100}) == Verdict("tie", best, BETTER, (other,))
 
 

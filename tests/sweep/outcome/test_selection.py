@@ -1,4 +1,4 @@
-"""What a final stage's outcome is: the best ROAS among arms that deliver the budget, compared on common flights."""
+"""What a final stage's outcome is: the best return on the budget among eligible arms, compared on common flights."""
 
 import math
 
@@ -14,7 +14,7 @@ from gaelp_ray.results import Candidate, Raced, Selection, TrialResult, TrialSta
 from gaelp_ray.sweep.outcome import selection as module
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.outcome.race import CONTROL, Rules, Verdict, decide, race
-from gaelp_ray.sweep.outcome.selection import finalists
+from gaelp_ray.sweep.outcome.selection import finalists, next_finalists
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.training import Stream, evaluate
 
@@ -60,18 +60,21 @@ def trial(name: str, score: float | None, **fields) -> TrialResult:
     return TrialResult(name, **(known | fields))
 
 
+ANY = Eligibility(0.0)
+
+
 def names(results) -> list[str]:
     return [result.trial for result in results]
 
 
 def test_finalists_are_the_best_by_search_score():
     results = [trial("a", 1.0), trial("b", 3.0), trial("c", 2.0), trial("d", 4.0)]
-    assert names(finalists(results, "roas", "maximize", 2)) == ["d", "b"]
+    assert names(finalists(results, "roas", "maximize", 2, ANY)) == ["d", "b"]
 
 
 def test_finalists_of_a_metric_to_minimise_are_the_lowest():
     results = [trial("a", 1.0), trial("b", 3.0), trial("c", 2.0)]
-    assert names(finalists(results, "cpa", "minimize", 2)) == ["a", "c"]
+    assert names(finalists(results, "cpa", "minimize", 2, ANY)) == ["a", "c"]
 
 
 @pytest.mark.parametrize(
@@ -88,19 +91,19 @@ def test_finalists_of_a_metric_to_minimise_are_the_lowest():
 @pytest.mark.parametrize("is_default", [False, True])
 def test_trial_without_a_finished_measurement_is_never_final(loser, is_default):
     loser = TrialResult(**{**vars(loser), "is_default": is_default})
-    assert names(finalists([loser, trial("a", 1.0)], "roas", "maximize", 5)) == ["a"]
+    assert names(finalists([loser, trial("a", 1.0)], "roas", "maximize", 5, ANY)) == ["a"]
 
 
 def test_control_arm_is_final_whatever_its_score():
     results = [trial("default", 0.1, is_default=True), *(trial(str(n), float(n)) for n in range(5))]
-    assert names(finalists(results, "roas", "maximize", 2)) == ["4", "3", "default"]
+    assert names(finalists(results, "roas", "maximize", 2, ANY)) == ["4", "3", "default"]
 
 
 def test_one_configuration_counts_once_with_its_better_score():
     same = {"ppo": {"epochs": 2}, "seed": 0}
     turned = {"seed": 0, "ppo": {"epochs": 2}}
     results = [trial("a", 3.0, config=same), trial("b", 4.0, config=turned), trial("c", 1.0), trial("d", 2.0)]
-    assert names(finalists(results, "roas", "maximize", 2)) == ["b", "d"]
+    assert names(finalists(results, "roas", "maximize", 2, ANY)) == ["b", "d"]
 
 
 def test_winner_has_the_best_roas_and_the_ranking_falls():
@@ -135,7 +138,7 @@ def test_arm_that_spent_nothing_is_ineligible_even_if_nothing_need_be_delivered(
 def test_nobody_eligible_means_no_winner_and_every_reason():
     selection = select([arm("a", flown(9.0, delivery=0.1)), arm("b", flown(5.0, delivery=0.0))], 0.9, 0.95)
     assert selection.winner is None
-    assert selection.reason.startswith("no eligible trial: 2 of 2 re-flown may not win: ")
+    assert selection.reason.startswith("no eligible trial: all 2 evaluated arms are ineligible: ")
     assert "a (delivers 10.00% of the budget" in selection.reason
     assert "b (spent nothing" in selection.reason
     assert selection.versus_default is selection.versus_reference is None
@@ -153,8 +156,8 @@ def test_equal_arms_are_called_a_tie_which_keeps_the_control_arm():
     assert (selection.winner.label, selection.decision, selection.tied) == ("default", "tie", ("a",))
     assert selection.rule == CONTROL and selection.versus_default is None
     assert selection.reason == (
-        "a tie: of default and a it is open which has the best ROAS among the arms that deliver the budget; "
-        "the control arm is kept; it is the default configuration: the sweep found nothing that is better for certain"
+        "tie between default and a among the arms that deliver the budget; selected default by tie-break: control arm; "
+        "it is the default configuration: no trial is certainly better"
     )
 
 
@@ -162,7 +165,7 @@ def test_who_was_kept_is_compared_with_the_control_arm_on_the_flights_that_confi
     arms = [arm("a", flown(5.0, seed=2)), arm("default", flown(5.0, seed=1), "default")]
     selection = module.select(arms, Verdict("winner", "a"), Eligibility(0.9), 0.95)
     assert selection.versus_default is not None and selection.versus_default.verdict == "tie"
-    assert "a tie with the default configuration (+0." in selection.reason
+    assert "tie with the default configuration (+0." in selection.reason
 
 
 def test_ranking_has_who_was_kept_first_then_who_was_never_dropped():
@@ -203,9 +206,7 @@ def test_winning_control_arm_is_said_to_be_the_default():
     assert selection.winner is not None
     assert selection.winner.label == "default"
     assert selection.versus_default is None
-    assert selection.reason.endswith(
-        "it is the default configuration: the sweep found nothing that is better for certain"
-    )
+    assert selection.reason.endswith("it is the default configuration: no trial is certainly better")
 
 
 @pytest.mark.parametrize(
@@ -234,17 +235,25 @@ def test_reference_line_alone_is_no_winner():
     assert select([arm("line", flown(5.0), "reference")], 0.9, 0.95).winner is None
 
 
-def test_control_arm_that_did_not_deliver_is_no_yardstick():
-    selection = select([arm("a", flown(5.0)), arm("d", flown(80.0, delivery=0.01), "default")], 0.9, 0.95)
-    assert selection.winner is not None and selection.winner.label == "a"
-    assert selection.versus_default is None
-    assert "the default configuration is no yardstick: it delivers 1.00% of the budget" in selection.reason
-
-
-def test_control_arm_that_spent_nothing_is_no_yardstick_either():
+def test_control_arm_that_spent_nothing_is_beaten_by_all_that_was_earned():
     idle = totals(np.zeros(FLIGHTS), np.zeros(FLIGHTS), BUDGET)
     selection = select([arm("a", flown(5.0)), arm("d", idle, "default")], 0.0, 0.95)
-    assert selection.versus_default is None and "nan" not in selection.reason
+    earned = flown(5.0).pooled().delivered_roas
+    assert selection.versus_default is not None and selection.versus_default.difference == pytest.approx(earned)
+    assert "nan" not in selection.reason and "which is not eligible: spent nothing" in selection.reason
+
+
+def test_baseline_with_equal_flights_is_called_the_same_bidder_and_not_a_tie():
+    selection = select([arm("a", flown(5.0)), arm("line", flown(5.0), "reference")], 0.9, 0.95)
+    assert selection.reason.endswith("; it bids the same as BayesDual with its default constants")
+
+
+def test_underspender_with_the_best_roas_ranks_below_the_arm_that_earns_more():
+    """5 % more ROAS on 91.5 % of the budget: 3.9 % less revenue."""
+    saver, honest = arm("saver", flown(5.25, delivery=0.915)), arm("honest", flown(5.0, delivery=1.0))
+    selection = select([saver, honest], 0.9, 0.95)
+    assert saver.evaluation.metrics.roas > honest.evaluation.metrics.roas
+    assert not selection.ineligible and selection.decision == "winner" and selection.winner is honest
 
 
 @pytest.mark.parametrize(("delivery", "bound", "words"), [(0.8999, 0.9, "89.99%"), (0.97, 0.975, "min_delivery 97.5%")])
@@ -269,7 +278,7 @@ def test_arm_that_breaks_a_constraint_has_the_best_roas_and_does_not_win():
     assert bound.ineligible == {"dear": said}
     assert [c.label for c in bound.ranking] == ["kept", "poor", "dear"]
     assert bound.reason == (
-        f"kept has the best ROAS among the arms that deliver the budget and keep max_cpa {MAX_CPA[0].bound}"
+        f"kept has the highest delivered ROAS of the arms that deliver the budget and keep max_cpa {MAX_CPA[0].bound}"
     )
 
 
@@ -277,7 +286,8 @@ def test_arm_that_breaks_a_constraint_by_a_little_leaves_it_open_who_is_best():
     selection = select([arm("near", NEAR), arm("kept", flown(5.0))], 0.9, 0.95, MAX_CPA)
     assert selection.decision == "tie" and selection.winner is not None and selection.winner.label == "kept"
     assert selection.reason == (
-        "a tie: kept is the only arm that keeps all bounds so far, and it is open whether near may win"
+        "tie between kept and near: kept is the only arm that keeps all bounds so far, the others may still turn out "
+        "to be eligible"
     )
 
 
@@ -288,7 +298,9 @@ def test_all_reasons_of_an_arm_are_said_together():
     assert selection.winner is None
     assert selection.reason == (
         "no eligible trial: a (delivers 50.00% of the budget, below min_delivery 90%; "
-        f"roas {roas:.2f} is below min_roas 20.0 and ctr 1.00 is above max_ctr 0.5)"
+        f"roas {roas:.2f} is below min_roas 20.0 and ctr 1.00 is above max_ctr 0.5). The largest delivery seen is "
+        "50.0% (a): give the market a budget that it can spend (`gaelp-ray calibrate --budget`), or accept less with "
+        "`--set select.min_delivery=0.5`"
     )
 
 
@@ -311,21 +323,37 @@ def test_control_arm_is_bound_like_any_other():
 @pytest.mark.parametrize(
     ("role", "name"), [("default", "the default configuration"), ("reference", "BayesDual with its default constants")]
 )
-def test_arm_that_breaks_a_bound_is_a_yardstick_and_what_it_breaks_is_said(role, name):
+def test_ineligible_baseline_is_compared_and_its_broken_bound_named(role, name):
     selection = select([arm("line", DEAR, role), arm("a", flown(5.0))], 0.9, 0.95, MAX_CPA)
     assert selection.winner is not None and selection.winner.label == "a"
     comparison = selection.versus_default if role == "default" else selection.versus_reference
     assert comparison is not None and comparison.verdict == "below"
     assert f"below {name} (-" in selection.reason
-    assert selection.reason.endswith(f"), whose {selection.ineligible['line']}")
+    assert selection.reason.endswith(f"), which is not eligible: {selection.ineligible['line']}")
 
 
-def test_arm_that_neither_delivers_nor_keeps_a_bound_is_no_yardstick():
+def test_baseline_that_hardly_spends_is_compared_by_its_return_on_the_whole_budget():
     idler = arm("line", flown(80.0, delivery=0.01), "default")
     selection = select([idler, arm("a", flown(5.0))], 0.9, 0.95, constraints_of({"max_roas": 10.0}))
-    assert selection.versus_default is None
-    assert "no yardstick: it delivers 1.00% of the budget, below min_delivery 90%" in selection.reason
-    assert "above max_roas" in selection.ineligible["line"] and "above max_roas" not in selection.reason
+    assert selection.versus_default is not None and selection.versus_default.verdict == "above"
+    assert "not eligible: delivers 1.00% of the budget, below min_delivery 90%; roas" in selection.reason
+
+
+def delivering(name: str, score: float, delivery: float, **fields) -> TrialResult:
+    return trial(name, score, metrics={"roas": score, "delivery": delivery}, **fields)
+
+
+def test_trials_that_deliver_are_finalists_before_better_ones_that_do_not():
+    results = [delivering("idle", 80.0, 0.01), delivering("b", 5.0, 0.96), delivering("a", 6.0, 0.99)]
+    assert names(finalists(results, "roas", "maximize", 2, Eligibility(0.95))) == ["a", "b"]
+    assert names(finalists(results, "roas", "maximize", 3, Eligibility(0.95))) == ["a", "b", "idle"]
+    unbudgeted = [delivering("low", 1.0, math.nan), delivering("high", 2.0, math.nan)]
+    assert names(finalists(unbudgeted, "roas", "maximize", 1, Eligibility(0.95))) == ["high"]
+
+
+def test_next_finalists_are_trials_whose_validation_kept_all_bounds():
+    left = [delivering("idle", 80.0, 0.01), delivering("b", 5.0, 0.96), delivering("d", 9.0, 0.97, is_default=True)]
+    assert names(next_finalists(left, "roas", "maximize", 2, Eligibility(0.95))) == ["b"]
 
 
 def priced(name: str, roas: float, cpa: float, **fields) -> TrialResult:
@@ -339,18 +367,21 @@ def test_trials_that_keep_the_constraints_are_finalists_before_better_ones_that_
         priced("a", 2.0, 100.0),
         priced("nan", 8.0, math.nan),
     ]
-    bound = constraints_of({"max_cpa": 200})
-    assert names(finalists(results, "roas", "maximize", 2)) == ["dear", "nan"]
+    bound = Eligibility(0.0, constraints_of({"max_cpa": 200}))
+    assert names(finalists(results, "roas", "maximize", 2, ANY)) == ["dear", "nan"]
     assert names(finalists(results, "roas", "maximize", 2, bound)) == ["a", "b"]
 
 
 def test_best_of_those_that_break_a_constraint_fill_up_what_is_left():
     results = [priced("c", 3.0, 300.0), priced("d", 4.0, 300.0), priced("a", 1.0, 100.0), priced("e", 2.0, 300.0)]
-    bound = constraints_of({"max_cpa": 200})
+    bound = Eligibility(0.0, constraints_of({"max_cpa": 200}))
     assert names(finalists(results, "roas", "maximize", 3, bound)) == ["a", "d", "c"]
     assert names(finalists(results, "roas", "minimize", 3, bound)) == ["a", "e", "c"]
 
 
 def test_control_arm_is_final_whatever_it_breaks():
     results = [priced("a", 1.0, 100.0), priced("default", 0.5, 300.0, is_default=True)]
-    assert names(finalists(results, "roas", "maximize", 1, constraints_of({"max_cpa": 200}))) == ["a", "default"]
+    assert names(finalists(results, "roas", "maximize", 1, Eligibility(0.0, constraints_of({"max_cpa": 200})))) == [
+        "a",
+        "default",
+    ]

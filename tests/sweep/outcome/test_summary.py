@@ -21,7 +21,8 @@ from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.tracking.artifacts import Publication
 
 COLUMNS = [
-    *("rank", "trial", "role", "agent", "status", "roas", "roas_low", "roas_high", "delivery", "delivered_roas"),
+    *("rank", "trial", "role", "agent", "status", "delivered_roas", "delivered_roas_low", "delivered_roas_high"),
+    *("roas", "roas_low", "roas_high", "delivery"),
     *(
         "optimality",
         "cpa",
@@ -33,7 +34,7 @@ COLUMNS = [
         "rests_on",
         "flights",
         "race_flights",
-        "race_roas",
+        "race_delivered_roas",
         "dropped_round",
         "dropped_by",
         "weights",
@@ -178,7 +179,7 @@ def test_selection_record_is_strict_json_with_the_decision(plan):
     assert (read["versus_default"]["verdict"], read["versus_reference"]["verdict"]) == ("above", "above")
     assert read["versus_default"]["low"] < read["versus_default"]["difference"] < read["versus_default"]["high"]
     assert list(read["ineligible"]) == ["trip-01"]
-    assert (read["episodes"], read["confidence"], read["min_delivery"]) == (2048, 0.95, 0.9)
+    assert (read["episodes"], read["confidence"], read["min_delivery"]) == (2048, 0.95, 0.95)
     assert read["constraints"] == {}
     assert (read["metric"], len(read["leaderboard"])) == ("delivered_roas", 7)
 
@@ -220,10 +221,13 @@ def test_summary_of_the_select_run_without_a_winner(plan):
 def test_card_says_what_the_model_is_and_what_it_earned(plan):
     assert WON.winner is not None
     text = summary.card(plan, WON)
-    metrics, interval = WON.winner.evaluation.metrics, WON.winner.evaluation.roas_interval
+    metrics, interval = WON.winner.evaluation.metrics, WON.winner.evaluation.score_interval
     assert text.startswith("# trip-best\n")
     assert "PPO bidder for the market `airfrance-search`" in text
-    assert f"ROAS | {metrics.roas:.3f} (90% interval {interval.low:.3f} to {interval.high:.3f})" in text
+    assert "| value (90% interval) |" in text
+    score = f"{metrics.delivered_roas:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+    assert f"| delivered ROAS (revenue / budget) | {score} |" in text
+    assert f"| ROAS (revenue / cost) | {metrics.roas:.3f} (" in text
     ends = summary.about.ends(WON.winner.evaluation)
     for name, value, form in [
         ("delivery", "95.0% of the budget", "{:.1%}"),
@@ -267,7 +271,7 @@ def test_what_the_search_promised_and_what_is_left_of_it(plan):
 
 
 def test_row_says_what_its_numbers_rest_on_and_how_its_race_went():
-    names = ("rests_on", "flights", "race_flights", "race_roas", "dropped_round", "dropped_by", "weights")
+    names = ("rests_on", "flights", "race_flights", "race_delivered_roas", "dropped_round", "dropped_by", "weights")
     won, line, _, dropped, other = (tuple(row[name] for name in names) for row in board()[:5])
     assert won == ("confirmation", 50, 300, 5.5, None, "", {"seed": 3, "kept": "best"})
     assert line == ("confirmation", 50, 0, None, None, "", {})

@@ -159,7 +159,7 @@ def test_what_may_change(sweep_file):
     assert (written.stop.iterations, written.max_concurrent, written.resources.cpu) == (2, 1, 0.5)
     assert (written.select.top_k, written.tracking.group, written.run_cap) == (2, "g", 6)
     (change,) = folder.read_provenance()["changes"]
-    assert change["keys"]["run_cap"] == [4, 6] and change["keys"]["select.min_delivery"] == [0.9, 0.5]
+    assert change["keys"]["run_cap"] == [4, 6] and change["keys"]["select.min_delivery"] == [0.95, 0.5]
     assert set(change["keys"]) >= {"stop.iterations", "max_concurrent", "resources.cpu", "tracking.group"}
 
 
@@ -195,9 +195,12 @@ def test_the_control_arm_may_join_and_not_leave(sweep_file):
     assert "keep it" in why_not(without, 0, "select.include_default=false")
 
 
-def test_scores_that_somebody_has_judged_by_keep_their_meaning(sweep_file):
+@pytest.mark.parametrize("change", ["select.min_delivery=0.5", "select.constraints.max_cpa=200"])
+def test_bounds_of_a_winner_change_unless_bayes_has_judged_by_them(sweep_file, change):
     folder = begun(sweep_file(**RANDOM | {"scheduler": {"type": "asha"}}), 2)
-    assert "scheduler asha has judged trials by it" in why_not(folder, 0, "select.min_delivery=0.5")
+    planned(folder, 0, [change])
+    bayes = begun(sweep_file(**RANDOM | {"method": "bayes"}), 2)
+    assert "method bayes has judged trials by it" in why_not(bayes, 0, change)
 
 
 def test_a_rule_that_has_ended_a_sweep_needs_room(sweep_file):

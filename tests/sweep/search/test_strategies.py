@@ -175,7 +175,7 @@ def test_bayes_hears_of_an_undelivered_budget(plan):
 
     def judge(trial):
         shade = trial.params.get("dual.shade", 0.0)
-        return scored(shade, delivery=0.9 - shade)
+        return scored(shade, delivery=0.95 - shade)
 
     late = run_one_by_one(strategy_for(plan(text), ()), judge)[21:]
     assert sum(t.params["dual.shade"] <= 0.0 for t in late) >= 10

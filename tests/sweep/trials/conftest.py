@@ -27,7 +27,7 @@ class OneWorker:
         self.sweep: dict[str, Any] = {
             **{"sweep_id": "abc", "session": "first", "folder": str(folder), "seed": 0},
             **{"market": OwnEnv(env="shop:Shop", folder=str(folder.parent)).model_dump(mode="json"), "metric": "roas"},
-            **{"goal": "maximize", "min_delivery": 0.9, "max_iterations": None, "population": 0, "cluster": False},
+            **{"goal": "maximize", "max_iterations": None, "population": 0, "cluster": False},
             **{"replays": False, "mode": "disabled", "project": "p", "entity": None, "group": "g", "tags": ()},
         }
         self.plan = planned()
