@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from gaelp_ray.agents import Action, Agent, copies, make_agent, make_policy, reference_bidder
@@ -153,10 +155,38 @@ def untrained(world: World, config: GAELPExperimentConfig) -> Agent:
     """The agent of a configuration. Raises ConfigError for one that cannot fly there."""
     if isinstance(world, Market):
         return make_agent(config, world.landscape)
-    one = world.flights(1)
-    return make_policy(config, one.observed, one.actions)
+    return make_policy(config, world.spaces.observed, world.spaces.actions)
 
 
 def reference_for(world: World) -> Agent | None:
     """The reference line of a leaderboard; an own environment has none."""
     return reference_bidder(world.landscape) if isinstance(world, Market) else None
+
+
+class EnvAgent:
+    """A trained agent in the spaces of the environment that it was trained for, as gymnasium's loops want it.
+
+    act() takes what the environment returns, one observation (D,) or a batch (B, D), and gives what its step() takes,
+    (A,) or (B, A). `agent` is the one inside, which sees float32 batches and acts in [-1, 1]: for learning and saving.
+    """
+
+    def __init__(self, agent: Agent, world: World) -> None:
+        self.agent = agent
+        self._spaces = world.spaces if isinstance(world, OwnEnv) else None
+
+    def begin(self, flights: int, rng: np.random.Generator) -> None:
+        """Start new flights: 1 for a single environment, B for a batch."""
+        self.agent.begin(flights, rng)
+
+    def act(self, obs: npt.ArrayLike, explore: bool = False) -> npt.NDArray[Any]:
+        """Actions of one step. Raises OwnEnvError for observations that do not fit the own environment."""
+        given = np.asarray(obs)
+        actions = self._act(given if given.ndim > 1 else given[None], explore)
+        return actions if given.ndim > 1 else actions[0]
+
+    def _act(self, batch: npt.NDArray[Any], explore: bool) -> npt.NDArray[Any]:
+        if self._spaces is None:  # a market's spaces are the agents' own
+            return self.agent.act(batch, explore)
+        seen = np.stack([self._spaces.to_agent(obs, "act() was given") for obs in batch])
+        self._spaces.require_finite(seen, "act()")
+        return self._spaces.to_env(self.agent.act(seen, explore))
