@@ -204,6 +204,9 @@ class FlightTotals:
     def __len__(self) -> int:
         return len(self.cost)
 
+    def __repr__(self) -> str:
+        return f"<FlightTotals {len(self):,} flights, {self.steps} steps>"
+
     def pooled(self, min_delivery: float = MIN_DELIVERY) -> EpisodeMetrics:
         """All flights as one: sums first, ratios after."""
         sums = {name: float(getattr(self, name).sum()) for name in PER_FLIGHT}
@@ -253,6 +256,13 @@ class Evaluation:
     roas_interval: Interval
     confidence: float
     totals: FlightTotals
+
+    def __str__(self) -> str:
+        interval = f"[{self.roas_interval.low:.3f}, {self.roas_interval.high:.3f}]"
+        return f"ROAS {self.metrics.roas:.3f} {interval}, delivery {shown(self.metrics.delivery, '{:.1%}')}"
+
+    def __repr__(self) -> str:
+        return f"<Evaluation {self}, {len(self.totals):,} flights>"
 
     def as_dict(self) -> dict[str, Any]:
         """The metrics with the interval, without the single flights."""

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from gaelp_ray.agents import Action, Agent, copies, make_agent, make_policy, reference_bidder
+from gaelp_ray.agents import Action, Agent, State, copies, make_agent, make_policy, reference_bidder
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
 from gaelp_ray.market import Market, load_market
 from gaelp_ray.market.market import is_market_file, market_from
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.records import FlightTotals
+from gaelp_ray.records import FlightTotals, Rollout
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.simulator.campaign import StepResult
 from gaelp_ray.simulator.own import OwnEnv
@@ -167,7 +167,7 @@ class EnvAgent:
     """A trained agent in the spaces of the environment that it was trained for, as gymnasium's loops want it.
 
     act() takes what the environment returns, one observation (D,) or a batch (B, D), and gives what its step() takes,
-    (A,) or (B, A). `agent` is the one inside, which sees float32 batches and acts in [-1, 1]: for learning and saving.
+    (A,) or (B, A). `agent` is the one inside, which sees float32 batches and acts in [-1, 1].
     """
 
     def __init__(self, agent: Agent, world: World) -> None:
@@ -190,3 +190,15 @@ class EnvAgent:
         seen = np.stack([self._spaces.to_agent(obs, "act() was given") for obs in batch])
         self._spaces.require_finite(seen, "act()")
         return self._spaces.to_env(self.agent.act(seen, explore))
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Let the agent inside learn from a rollout, whose actions are its own, in [-1, 1]."""
+        return self.agent.update(rollout)
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """That of the agent inside."""
+        return self.agent.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Load the state of the agent inside."""
+        self.agent.load_state_dict(state)
