@@ -1,7 +1,8 @@
 """How far a single training has come, on disk, so that it can go on after whatever ended it.
 
 The folder of an experiment holds one checkpoint, `iteration-000012/`: the agent (checkpoint.py) and progress.json with
-the episodes so far. A checkpoint appears whole, and only then goes the one before: there is always one to go on from.
+the episodes so far and those of BayesDual on the same flights. A checkpoint appears whole, and only then goes the one
+before: there is always one to go on from.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Progress:
     model: Model
     iterations: int
     episodes: list[dict[str, Any]]
+    reference: list[dict[str, Any]] = field(default_factory=list)  # BayesDual's, of the same flights
 
 
 class Checkpoints:
@@ -63,7 +65,7 @@ class Checkpoints:
         self._require_same(_flat(model.config.to_dict()), _flat(config.to_dict()))
         try:
             told = json.loads((self.last / PROGRESS).read_text(encoding="utf-8"))
-            return Progress(model, int(told["iterations"]), list(told["episodes"]))
+            return Progress(model, int(told["iterations"]), list(told["episodes"]), list(told.get("reference", [])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{self.last / PROGRESS} is damaged ({error}): delete {self.folder} to start anew"
@@ -88,7 +90,8 @@ class Checkpoints:
         older = [*self.folder.glob(f"{PREFIX}*"), *self.folder.glob(f"{SCRATCH}*")]
         try:
             save_model(scratch, progress.model)
-            write_json(scratch / PROGRESS, {"iterations": progress.iterations, "episodes": progress.episodes})
+            names = ("iterations", "episodes", "reference")
+            write_json(scratch / PROGRESS, {name: getattr(progress, name) for name in names})
             scratch.rename(target)
         except OSError as error:
             if not self._refused:

@@ -208,6 +208,9 @@ class FlightTotals:
     def __len__(self) -> int:
         return len(self.cost)
 
+    def __repr__(self) -> str:
+        return f"<FlightTotals {len(self):,} flights, {self.steps} steps>"
+
     def select(self, flights: slice | npt.NDArray[np.intp]) -> FlightTotals:
         """Some of the flights: a slice, or their indices in any order, repeated or not."""
         return replace(self, **{name: getattr(self, name)[flights] for name in PER_FLIGHT})
@@ -267,6 +270,13 @@ class Evaluation:
     score_interval: Interval
     confidence: float
     totals: FlightTotals
+
+    def __str__(self) -> str:
+        interval = f"[{self.roas_interval.low:.3f}, {self.roas_interval.high:.3f}]"
+        return f"ROAS {self.metrics.roas:.3f} {interval}, delivery {shown(self.metrics.delivery, '{:.1%}')}"
+
+    def __repr__(self) -> str:
+        return f"<Evaluation {self}, {len(self.totals):,} flights>"
 
     def as_dict(self) -> dict[str, Any]:
         """The metrics with the intervals, without the single flights."""

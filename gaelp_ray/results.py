@@ -6,13 +6,15 @@ Frozen records of flights' metrics (records.py) with no behaviour beyond arithme
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import stdev
+from textwrap import shorten
 from typing import Any
 
-from gaelp_ray.records import Evaluation, Interval
+from gaelp_ray.records import Evaluation, Interval, shown
 
 
 class TrialStatus(str, Enum):
@@ -27,6 +29,12 @@ class TrialStatus(str, Enum):
         return self.value
 
 
+def _headline(metrics: Mapping[str, float]) -> str:
+    """Delivered ROAS and delivery of a trial's metrics."""
+    roas, delivery = (metrics.get(name) for name in ("delivered_roas", "delivery"))
+    return f"delivered ROAS {shown(roas, '{:.3f}')}, delivery {shown(delivery, '{:.1%}')}"
+
+
 @dataclass(frozen=True)
 class SeedResult:
     """One seed of a configuration: what its validation flights gave, and where its model lies."""
@@ -34,6 +42,9 @@ class SeedResult:
     seed: int
     metrics: Mapping[str, float]
     checkpoint: str | None
+
+    def __repr__(self) -> str:
+        return f"<SeedResult {self.seed}: {_headline(self.metrics)}>"
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,10 @@ class TrialResult:
     config_id: str = ""
     seeds: tuple[SeedResult, ...] = ()
 
+    def __repr__(self) -> str:
+        measured = f", {_headline(self.metrics)}" if self.metrics else ""
+        return f"<TrialResult {self.trial}: {self.status}{measured}, {self.iterations:,} iterations>"
+
     def standard_error(self, metric: str) -> float:
         """Of the pooled score, from how its seeds differ; NaN for fewer than two."""
         scores = [seed.metrics.get(metric, math.nan) for seed in self.seeds]
@@ -67,6 +82,11 @@ class TrialResult:
     def score(self, metric: str) -> float:
         """The search metric; NaN where the trial measured none."""
         return float(self.metrics.get(metric, math.nan)) if self.metrics else math.nan
+
+
+def count_by_status(trials: Sequence[TrialResult]) -> str:
+    """`3 completed, 1 failed`."""
+    return ", ".join(f"{count} {status}" for status, count in Counter(trial.status for trial in trials).items())
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,12 @@ class Candidate:
     confirmed: bool = False
     weights: Mapping[str, Any] = field(default_factory=dict)
     markets: Mapping[str, Evaluation] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Candidate {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.evaluation}"
 
 
 @dataclass(frozen=True)
@@ -171,3 +197,9 @@ class Selection:
     tied: tuple[str, ...] = ()  # arms that may be as good as the one that was kept
     race: RaceFacts | None = None
     play_off: PlayOff | None = None
+
+    def __repr__(self) -> str:
+        return f"<Selection {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.decision}, {self.winner}" if self.winner else f"no winner: {shorten(self.reason, 120)}"

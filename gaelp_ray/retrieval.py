@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaelp_ray.agents import Agent
 from gaelp_ray.checkpoint import DESCRIPTION, load_model
 from gaelp_ray.errors import ModelError, NoWinnerError, StorageError
 from gaelp_ray.sweep.remote.address import is_remote
@@ -19,6 +18,7 @@ from gaelp_ray.sweep.remote.sweep import winner
 from gaelp_ray.sweep.store.folder import SPEC
 from gaelp_ray.sweep.store.opening import open_sweep
 from gaelp_ray.tracking.download import fetched, is_reference
+from gaelp_ray.worlds import EnvAgent
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Found:
     chosen: Mapping[str, Any]
 
 
-def load_best(sweep: str | Path, storage: str | Path = "results") -> Agent:
-    """The agent that won, ready to act: `load_best("quickstart").act(obs)`.
+def load_best(sweep: str | Path, storage: str | Path = "results") -> EnvAgent:
+    """The agent that won, ready to act: call `begin(flights, rng)` when flights start, then `act(obs)` each step.
+
+    It takes observations and gives actions in the spaces of its environment, for one environment or a batch of them.
 
     Args:
         sweep: a sweep by its name in `storage`, its folder or its URL `s3://bucket/prefix/NAME`; the folder of a model;
@@ -38,9 +40,11 @@ def load_best(sweep: str | Path, storage: str | Path = "results") -> Agent:
         storage: the folder that holds the sweeps, or `s3://bucket/prefix`.
 
     Raises StorageError if there is no such finished sweep with a winner, ModelError if there is no such model or it is
-    damaged, TrackingError if W&B cannot be asked.
+    damaged, OwnEnvError if the own environment that it was trained in cannot be imported, TrackingError if W&B cannot
+    be asked.
     """
-    return load_model(find_model(sweep, storage).folder).agent
+    model = load_model(find_model(sweep, storage).folder)
+    return EnvAgent(model.agent, model.market)
 
 
 def find_model(named: str | Path, storage: str | Path = "results") -> Found:

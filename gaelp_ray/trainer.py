@@ -36,7 +36,7 @@ SAVE_SECONDS, SAVE_SHARE = 5.0, 0.05
 REFERENCE = "BayesDual"
 
 BLOCKS, COMPARED = 10, 1000
-"""Of a long training, the reference bidder flies about COMPARED flights, too: batches of at least BLOCKS stages."""
+"""Of a long training, BayesDual flies about COMPARED flights: whole batches, of at least BLOCKS stages."""
 
 
 class IntegratedGAELPTrainer:
@@ -67,7 +67,8 @@ class IntegratedGAELPTrainer:
         self._env = training_flights(self.world, self.config)
         self.results: list[dict[str, Any]] = []
         self._iterations = 0
-        self._compared: tuple[int, list[dict[str, Any]]] | None = None
+        self._bidder = reference_for(self.world)
+        self._reference: dict[int, dict[str, Any]] = {}  # BayesDual's episodes by number
         self.picture: Path | None = None  # of the learning curve, once finished
         self.experiment_name = experiment_name or GAELPWandbTracker.new_name()
         self.checkpoints = Checkpoints(Path(folder) / file_name(self.experiment_name))
@@ -84,6 +85,7 @@ class IntegratedGAELPTrainer:
     def _go_on_from(self, before: Progress) -> None:
         """The run of this process shows the episodes of earlier ones, too."""
         self.agent, self._iterations = before.model.agent, before.iterations
+        self._reference = {episode["episode"]: episode for episode in before.reference}
         self._record(before.episodes)
 
     async def train(self, num_episodes: int | None = None) -> list[dict[str, Any]]:
@@ -119,6 +121,8 @@ class IntegratedGAELPTrainer:
 
     def _take(self, iteration: Iteration) -> None:
         self._iterations = iteration.number
+        if iteration.number in self._compared(self.config.iterations):
+            self._fly_reference(iteration.number)
         self._record(iteration.episodes(first=len(self.results) + 1))
         self.tracker.log_learning_metrics(len(self.results), iteration.learning)
 
@@ -128,7 +132,10 @@ class IntegratedGAELPTrainer:
             self.results.append(episode)
             self._log(episode)
             if len(self.results) % BATCH == 0:
-                self.tracker.log_batch_metrics(self.results[-BATCH:], BATCH)
+                batch = self.results[-BATCH:]
+                reference = [self._reference[e["episode"]] for e in batch if e["episode"] in self._reference]
+                # Paired flight by flight: a batch of which BayesDual flew only some has no comparison.
+                self.tracker.log_batch_metrics(batch, BATCH, reference if len(reference) == BATCH else ())
 
     def _log(self, episode: dict[str, Any]) -> None:
         counts = {name: episode[f"total_{name}"] for name in ("impressions", "clicks", "conversions")}
@@ -148,7 +155,7 @@ class IntegratedGAELPTrainer:
     def _save(self) -> None:
         about = {"experiment": self.experiment_name, "episodes": len(self.results)}
         model = Model(self.agent, self.config, self.world, about)
-        self.checkpoints.save(Progress(model, self._iterations, self.results))
+        self.checkpoints.save(Progress(model, self._iterations, self.results, list(self._reference.values())))
 
     def evaluate(self, episodes: int = 512) -> dict[str, Any]:
         """The agent and BayesDual on the same fresh flights: pooled metrics, and the difference in delivered ROAS.
@@ -157,9 +164,8 @@ class IntegratedGAELPTrainer:
         """
         flown = self._fly(self.agent, episodes)
         facts: dict[str, Any] = {"episodes": episodes, "agent": flown.as_dict()}
-        reference = reference_for(self.world)
-        if reference:
-            other = self._fly(reference, episodes)
+        if self._bidder:
+            other = self._fly(self._bidder, episodes)
             ahead = compare(flown.totals, other.totals, flown.confidence)
             facts["reference"] = {"name": REFERENCE} | other.as_dict()
             facts[f"{SCORE}_difference"] = ahead.as_dict()
@@ -174,17 +180,25 @@ class IntegratedGAELPTrainer:
 
         One dict per flight as train() returns, so that single episodes can be compared; none for an own environment.
         """
-        reference, size = reference_for(self.world), self.config.batch_size
-        if not reference or not self._iterations:
+        numbers, size = self._compared(self._iterations), self.config.batch_size
+        for number in numbers:
+            self._fly_reference(number)
+        return [self._reference[(number - 1) * size + i] for number in numbers for i in range(1, size + 1)]
+
+    def _compared(self, iterations: int) -> list[int]:
+        """Which of so many iterations BayesDual flies, too: all, or of a long training about COMPARED flights."""
+        if self._bidder is None or not iterations:
             return []
-        if self._compared and self._compared[0] == self._iterations:
-            return self._compared[1]
-        count = min(self._iterations, BLOCKS * max(1, COMPARED // (BLOCKS * size)))
-        numbers = np.unique(np.linspace(1, self._iterations, count).round().astype(int)).tolist()
-        flown = (fly_as_trained(self._env, reference, self.config, number) for number in numbers)
-        episodes = [episode for batch in flown for episode in batch.episodes(first=(batch.number - 1) * size + 1)]
-        self._compared = (self._iterations, episodes)
-        return episodes
+        count = min(iterations, BLOCKS * max(1, COMPARED // (BLOCKS * self.config.batch_size)))
+        numbers: list[int] = np.unique(np.linspace(1, iterations, count).round().astype(int)).tolist()
+        return numbers
+
+    def _fly_reference(self, number: int) -> None:
+        """Fly an iteration's flights with BayesDual, once. Seeds determine all flights: training is not affected."""
+        first = (number - 1) * self.config.batch_size + 1
+        if self._bidder is not None and first not in self._reference:
+            flown = fly_as_trained(self._env, self._bidder, self.config, number)
+            self._reference |= {episode["episode"]: episode for episode in flown.episodes(first)}
 
     def evaluate_on_real_data(self, n_samples: int = 100) -> dict[str, Any]:
         """How well the calibrated market repeats real campaigns that it was not calibrated on.

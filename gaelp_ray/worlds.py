@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
-from gaelp_ray.agents import Action, Agent, copies, make_agent, make_policy, reference_bidder
+from gaelp_ray.agents import Action, Agent, State, copies, make_agent, make_policy, reference_bidder
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, did_you_mean
 from gaelp_ray.market import Market, load_market
 from gaelp_ray.market.market import is_market_file, market_from
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.records import FlightTotals
+from gaelp_ray.records import FlightTotals, Rollout
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.simulator.campaign import StepResult
 from gaelp_ray.simulator.own import OwnEnv
@@ -153,10 +155,50 @@ def untrained(world: World, config: GAELPExperimentConfig) -> Agent:
     """The agent of a configuration. Raises ConfigError for one that cannot fly there."""
     if isinstance(world, Market):
         return make_agent(config, world.landscape)
-    one = world.flights(1)
-    return make_policy(config, one.observed, one.actions)
+    return make_policy(config, world.spaces.observed, world.spaces.actions)
 
 
 def reference_for(world: World) -> Agent | None:
     """The reference line of a leaderboard; an own environment has none."""
     return reference_bidder(world.landscape) if isinstance(world, Market) else None
+
+
+class EnvAgent:
+    """A trained agent in the spaces of the environment that it was trained for, as gymnasium's loops want it.
+
+    act() takes what the environment returns, one observation (D,) or a batch (B, D), and gives what its step() takes,
+    (A,) or (B, A). `agent` is the one inside, which sees float32 batches and acts in [-1, 1].
+    """
+
+    def __init__(self, agent: Agent, world: World) -> None:
+        self.agent = agent
+        self._spaces = world.spaces if isinstance(world, OwnEnv) else None
+
+    def begin(self, flights: int, rng: np.random.Generator) -> None:
+        """Start new flights: 1 for a single environment, B for a batch."""
+        self.agent.begin(flights, rng)
+
+    def act(self, obs: npt.ArrayLike, explore: bool = False) -> npt.NDArray[Any]:
+        """Actions of one step. Raises OwnEnvError for observations that do not fit the own environment."""
+        given = np.asarray(obs)
+        actions = self._act(given if given.ndim > 1 else given[None], explore)
+        return actions if given.ndim > 1 else actions[0]
+
+    def _act(self, batch: npt.NDArray[Any], explore: bool) -> npt.NDArray[Any]:
+        if self._spaces is None:  # a market's spaces are the agents' own
+            return self.agent.act(batch, explore)
+        seen = np.stack([self._spaces.to_agent(obs, "act() was given") for obs in batch])
+        self._spaces.require_finite(seen, "act()")
+        return self._spaces.to_env(self.agent.act(seen, explore))
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Let the agent inside learn from a rollout, whose actions are its own, in [-1, 1]."""
+        return self.agent.update(rollout)
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """That of the agent inside."""
+        return self.agent.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Load the state of the agent inside."""
+        self.agent.load_state_dict(state)

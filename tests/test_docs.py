@@ -63,6 +63,15 @@ def test_its_commands_work_in_their_order(reader):
     assert record["winner"]["evaluation"]["budget"] == 64 * 700.0
 
 
+def test_its_python_reaches_the_roas_that_evaluate_prints(reader):
+    here, printed = reader
+    code = [sys.executable, "-c", block("python")]
+    done = subprocess.run(code, cwd=here, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (judged,) = re.findall(r"\n ROAS +([\d.]+)", printed[-1])
+    assert float(done.stdout) == pytest.approx(float(judged), rel=0.1)  # other flights of the same environment
+
+
 def test_its_lines_are_those_of_the_example():
     example = yaml.safe_load((DOCS / "examples/newsletter.yaml").read_text(encoding="utf-8"))
     shown = yaml.safe_load(block("yaml"))["trial"]

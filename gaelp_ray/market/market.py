@@ -62,6 +62,13 @@ class Market(Block):
     validation: Validation | None = None
     held_out: HeldOut | None = None
 
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        yield "name", self.name
+        yield "channels", len(self.channels.rows)
+        yield "currency", self.currency
+        yield "budget", self.flight.budget.value
+        yield "hash", self.hash[:12]
+
     @model_validator(mode="after")
     def _every_number_has_a_source(self) -> Market:
         known = {*self.sources, "assumed"}

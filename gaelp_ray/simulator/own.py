@@ -17,6 +17,7 @@ import gymnasium
 from gaelp_ray.errors import OwnEnvError, did_you_mean
 from gaelp_ray.market.blocks import Block
 from gaelp_ray.simulator.own_flights import MakeEnv, OwnVectorEnv
+from gaelp_ray.simulator.own_spaces import OwnSpaces
 
 FOREIGN = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError),
@@ -75,9 +76,14 @@ class OwnEnv(Block):
             if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
                 raise OwnEnvError(
                     f"env {self.env!r}: no module {error.name!r} in {' or '.join(folders)}, nor among the installed "
-                    "packages: run the command in the folder that holds it"
+                    "packages: run in the folder that holds it, or add that folder to PYTHONPATH"
                 ) from None
             raise OwnEnvError(f"env {self.env!r}: cannot import {name}: {broken(error)}") from None
+
+    @cached_property
+    def spaces(self) -> OwnSpaces:
+        """Its spaces, of one environment made for it. Raises OwnEnvError for those that no agent can fly with."""
+        return self.flights(1).spaces
 
     def flights(self, number: int) -> OwnVectorEnv:
         """A batch of flights."""

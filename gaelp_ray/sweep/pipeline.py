@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gaelp_ray.errors import StorageError, SweepInterrupted
-from gaelp_ray.results import Selection, TrialResult, TrialStatus
+from gaelp_ray.results import Selection, TrialResult, TrialStatus, count_by_status
 from gaelp_ray.sweep.listener import Silence, SweepListener
 from gaelp_ray.sweep.outcome.final import final_stage
 from gaelp_ray.sweep.outcome.late import validated
@@ -65,6 +65,9 @@ class SweepResult:
     publication: Publication
     tracking: TrackingMode
     timing: Timing
+
+    def __repr__(self) -> str:
+        return f"<SweepResult {self.folder.path.name}: {self.selection}; trials: {count_by_status(self.trials)}>"
 
 
 def run_sweep(  # noqa: PLR0913  # as many as the command has options

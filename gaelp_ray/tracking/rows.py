@@ -11,7 +11,10 @@ import numpy as np
 from gaelp_ray.records import logged_episode, logged_performance, performance_name, ratio
 from gaelp_ray.tracking.values import Sifted, number, sift
 
+Column = np.ndarray[Any, np.dtype[np.float64]]
+
 PROGRESSING = ("reward", "roas")
+PAIRED = "batch/roas_vs_bayesdual"
 
 
 def episode_row(core: Mapping[str, Any], performance: Mapping[str, Any], additional: Mapping[Any, Any]) -> Sifted:
@@ -60,13 +63,35 @@ def batch_row(episodes: Sequence[Mapping[str, Any]], size: int, first: Mapping[s
     return Sifted(_measured(row), {name: why for part in sifted for name, why in part.wrong.items()})
 
 
-def _column(episodes: Sequence[Mapping[str, Any]], key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def paired_row(episodes: Sequence[Mapping[str, Any]], reference: Sequence[Mapping[str, Any]]) -> Sifted:
+    """Pooled ROAS minus that of BayesDual on the same flights, in the same order, with its standard error.
+
+    The error is that of the delta method on pairs: luck that a flight brings to both cancels.
+    """
+    if len(reference) != len(episodes):
+        return Sifted({}, {PAIRED: f"{len(reference)} episodes of BayesDual for {len(episodes)} of the agent"})
+    (ours, our_errors), (theirs, their_errors) = map(_pooled_roas, (episodes, reference))
+    errors = our_errors - their_errors
+    error = float(np.std(errors, ddof=1)) / math.sqrt(errors.size) if errors.size > 1 else math.nan
+    return Sifted(_measured({PAIRED: ours - theirs, f"{PAIRED}_se": error}), {})
+
+
+def _pooled_roas(episodes: Sequence[Mapping[str, Any]]) -> tuple[float, Column]:
+    """Revenue / cost of all episodes, and how far each of them is from it, relative to their mean cost."""
+    revenue, cost = (
+        np.array([number(episode.get(key)) for episode in episodes]) for key in ("total_revenue", "total_cost")
+    )
+    roas = ratio(float(revenue.sum()), float(cost.sum()))
+    return roas, (revenue - roas * cost) / (float(cost.mean()) or math.nan)
+
+
+def _column(episodes: Sequence[Mapping[str, Any]], key: str) -> Column:
     """The numbers of those episodes that have one."""
     column = np.array([number(episode.get(key)) for episode in episodes], dtype=np.float64)
     return column[np.isfinite(column)]
 
 
-def _slope(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _slope(values: Column) -> float:
     """Change from one episode to the next: the least-squares line; NaN for fewer than two."""
     if values.size < 2:
         return math.nan
@@ -97,5 +122,5 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return _measured(row)
 
 
-def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _mean(values: Column) -> float:
     return float(values.mean()) if values.size else math.nan

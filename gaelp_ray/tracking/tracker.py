@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gaelp_ray.checkpoint import write_json
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.tracking.curve import Reference, learning_curve, png_image
-from gaelp_ray.tracking.rows import batch_row, episode_row, summary
+from gaelp_ray.tracking.rows import batch_row, episode_row, paired_row, summary
 from gaelp_ray.tracking.single import SingleRun
 from gaelp_ray.tracking.system import system_facts
 from gaelp_ray.tracking.values import Sifted, file_name, number, readable, sift
@@ -114,8 +114,16 @@ class GAELPWandbTracker:
         self.episode_metrics.append(row.good)
         self._log(row, episode)
 
-    def log_batch_metrics(self, episode_batch: Sequence[Mapping[str, Any]], batch_size: int = 10) -> None:
-        """Statistics of a batch of episodes; `batch_size` is what the names say, as in `batch/avg_reward_10ep`."""
+    def log_batch_metrics(
+        self,
+        episode_batch: Sequence[Mapping[str, Any]],
+        batch_size: int = 10,
+        reference: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Statistics of a batch of episodes; `batch_size` is what the names say, as in `batch/avg_reward_10ep`.
+
+        `reference`: BayesDual's episodes on the same flights, in the same order, for `batch/roas_vs_bayesdual`.
+        """
         if not episode_batch:
             return
         row = batch_row(episode_batch, batch_size, self._first_batch)
@@ -123,7 +131,8 @@ class GAELPWandbTracker:
         episode = number(episode_batch[-1].get("episode"))
         planned = number(self.config.get("num_episodes"))
         progress = sift({"progress": episode / planned if planned and episode / planned >= 0 else None}, "batch")
-        self._log(Sifted(row.good | progress.good, row.wrong), episode)
+        paired = paired_row(episode_batch, reference) if reference else Sifted({}, {})
+        self._log(Sifted(row.good | progress.good | paired.good, row.wrong | paired.wrong), episode)
 
     def log_learning_metrics(self, episode: int, diagnostics: Mapping[str, Any]) -> None:
         """Numbers of the learner under `learning/`, at the last episode that it has learned from."""

@@ -277,3 +277,11 @@ def test_the_rule_of_the_auction_is_part_of_a_market():
     assert first.landscape.pricing.first_price and not market.landscape.pricing.first_price
     assert first.hash != market.hash
     assert market.variant(auction="second_price") is market
+
+
+def test_repr_is_one_short_line_with_the_market_and_its_hash():
+    market = load_market("airfrance-search")
+    budget = market.flight.budget.value
+    shown = f"name='airfrance-search', channels=7, currency='USD', budget={budget}, hash='{market.hash[:12]}'"
+    assert repr(market) == f"Market({shown})"
+    assert len(f"{market}") < 200

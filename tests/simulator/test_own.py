@@ -136,7 +136,7 @@ def test_observations_may_be_whole_numbers_and_are_copied(env):
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("nowhere:Shop", "no module 'nowhere' in {folder}, nor among the installed packages: run the command in the"),
+        ("nowhere:Shop", "no module 'nowhere' in {folder}, nor among the installed packages: run in the folder"),
         ("nowhere.deep:Shop", "no module 'nowhere' in {folder}"),
         ("shop.deep:Shop", "no module 'shop.deep' in {folder}"),
         ("shop:Shp", "shop ({folder}/shop.py) has no 'Shp'. Did you mean 'Shop'?"),

@@ -62,6 +62,17 @@ def bids(run_once):
     return run_once(**BIDDERS | keys, parameters={"constant.bid_multiplier": {"values": [0.35, 0.5, 0.7, 0.02]}})
 
 
+def test_repr_of_a_sweeps_result_is_one_short_line(bids):
+    winner = bids.selection.winner
+    interval = winner.evaluation.roas_interval
+    shown = f"small-02: ROAS {winner.evaluation.metrics.roas:.3f} [{interval.low:.3f}, {interval.high:.3f}], delivery "
+    assert repr(bids).startswith(f"<SweepResult small: {bids.selection.decision}, {shown}")
+    assert repr(bids).endswith("%; trials: 4 completed>")
+    assert len(repr(bids)) < 200
+    for part in (*bids.trials, *bids.selection.ranking, bids.selection):
+        assert len(repr(part)) < 200
+
+
 def test_the_near_zero_bidder_has_the_best_roas_and_does_not_win(bids):
     miser = next(c for c in bids.selection.ranking if c.label == "small-03")
     winner = bids.selection.winner

@@ -12,7 +12,7 @@ from PIL import Image
 from gaelp_ray import GAELPExperimentConfig
 from gaelp_ray.tracking.curve import POINTS, lines
 from gaelp_ray.tracking.picture import learning_picture
-from gaelp_ray.tracking.rows import batch_row, summary
+from gaelp_ray.tracking.rows import batch_row, paired_row, summary
 from gaelp_ray.tracking.values import number, readable, sift
 
 ROAS = "performance/roas"
@@ -27,6 +27,36 @@ def test_one_episode_has_no_trend():
 def test_a_gap_in_a_batch_shortens_the_mean():
     row = batch_row([{"total_reward": 1.0}, {"total_reward": math.nan}, {}, {"total_reward": 5.0}], 4, {}).good
     assert (row["batch/avg_reward_4ep"], row["batch/episodes"]) == (3.0, 4.0)
+
+
+def flights(roas, cost):
+    return [{"total_revenue": r * c, "total_cost": c} for r, c in zip(roas, cost, strict=True)]
+
+
+def test_paired_row_is_the_difference_of_pooled_roas():
+    ours, theirs = flights([4.0, 2.0], [100.0, 300.0]), flights([3.0, 1.0], [200.0, 200.0])
+    row = paired_row(ours, theirs).good
+    assert row["batch/roas_vs_bayesdual"] == 2.5 - 2.0
+    assert paired_row(ours, ours).good == {"batch/roas_vs_bayesdual": 0.0, "batch/roas_vs_bayesdual_se": 0.0}
+
+
+def test_paired_row_has_the_standard_error_of_paired_flights():
+    dice = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        market, cost = dice.gamma(4.0, 1.0, 40), dice.uniform(50.0, 150.0, 40)
+        ours, theirs = (flights(market + dice.normal(gain, 0.5, 40), cost) for gain in (0.3, 0.0))
+        found.append(list(paired_row(ours, theirs).good.values()))
+    difference, error = np.array(found).T
+    assert difference.mean() == pytest.approx(0.3, abs=0.02)
+    assert error.mean() == pytest.approx(difference.std(), rel=0.1)  # of each alone, it would be 0.3
+
+
+def test_paired_row_without_spend_or_of_other_flights_is_not_logged():
+    nothing = flights([0.0, 0.0], [0.0, 0.0])
+    assert paired_row(nothing, nothing).good == {}
+    short = paired_row(nothing, nothing[:1])
+    assert (short.good, short.wrong) == ({}, {"batch/roas_vs_bayesdual": "1 episodes of BayesDual for 2 of the agent"})
 
 
 def test_summary_of_nothing_counts_nothing():

@@ -61,6 +61,7 @@ def test_the_run_of_a_continued_training_shows_all_episodes(here):
     assert [row["episode/total_reward"] for row in episode_rows(whole)] == [e["total_reward"] for e in results]
     assert episode_rows(broken)[-1]["episode/number"] == 12
     assert [row["episode/number"] for row in whole.history if "batch/reward_trend" in row] == [10, 20]
+    assert [row["episode/number"] for row in whole.history if "batch/roas_vs_bayesdual" in row] == [10, 20]
 
 
 def test_more_episodes_go_on_from_where_it_ended(off):

@@ -136,13 +136,22 @@ def test_every_episode_is_in_the_run_under_the_documented_names(cell):
         assert row["_step"] == episode["episode"]
 
 
+def pooled_roas(episodes):
+    return sum(e["total_revenue"] for e in episodes) / sum(e["total_cost"] for e in episodes)
+
+
 def test_every_ten_episodes_are_in_the_run_under_the_documented_names(cell):
     rows = [row for row in cell.run.history if "batch/avg_reward_10ep" in row]
     assert [row["episode/number"] for row in rows] == [10, 20, 30, 40, 50]
     columns = {name: np.array([e[name] for e in cell.results]) for name in ("total_reward", "final_roas", "steps")}
     reward, roas, _ = (column.reshape(5, 10) for column in columns.values())
+    theirs = cell.trainer.reference_episodes()
+    assert [e["budget"] for e in theirs] == [e["budget"] for e in cell.results]  # the same flights
     for n, row in enumerate(rows):
+        ours, reference = (pooled_roas(flights[10 * n : 10 * n + 10]) for flights in (cell.results, theirs))
+        assert 0.0 < row.pop("batch/roas_vs_bayesdual_se") < 3.0
         expected = {
+            "roas_vs_bayesdual": ours - reference,
             "avg_reward_10ep": reward[n].mean(),
             "std_reward_10ep": reward[n].std(),
             "avg_roas_10ep": roas[n].mean(),

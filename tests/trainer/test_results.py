@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -147,15 +148,40 @@ def test_reference_flies_the_very_flights_of_the_training(off):
 def test_of_a_long_training_the_reference_flies_evenly_chosen_batches(off, monkeypatch):
     monkeypatch.setattr(module, "COMPARED", 12)
     monkeypatch.setattr(module, "BLOCKS", 3)
+    flown_again = Mock(side_effect=module.fly_as_trained)
+    monkeypatch.setattr(module, "fly_as_trained", flown_again)
     trainer = flown(FIXED, episodes=36)
+    assert [call.args[3] for call in flown_again.call_args_list] == [1, 5, 9]
     theirs = trainer.reference_episodes()
     assert [episode["episode"] for episode in theirs] == [1, 2, 3, 4, 17, 18, 19, 20, 33, 34, 35, 36]
     for episode in theirs:
         ours = trainer.results[episode["episode"] - 1]
         assert (ours["budget"], ours["oracle_revenue"]) == (episode["budget"], episode["oracle_revenue"])
-    assert trainer.reference_episodes() is theirs  # flown once
+    assert flown_again.call_count == 3  # while the agent trained, and once
     asyncio.run(trainer.train(40))
     assert trainer.reference_episodes()[-1]["episode"] == 40
+
+
+def test_roas_vs_bayesdual_is_logged_where_bayesdual_flew_all_ten(off, monkeypatch):
+    monkeypatch.setattr(module, "COMPARED", 8)
+    monkeypatch.setattr(module, "BLOCKS", 1)
+    trainer = IntegratedGAELPTrainer("trip", False, FIXED.replace({"batch_size": 20}))
+    logged = Mock()
+    monkeypatch.setattr(trainer.tracker, "log_batch_metrics", logged)
+    asyncio.run(trainer.train(60))
+    references = [call.args[2] for call in logged.call_args_list]
+    assert [[e["episode"] for e in reference] for reference in references] == [
+        list(range(1, 11)), list(range(11, 21)), [], [], [], []
+    ]  # fmt: skip
+
+
+def test_roas_vs_bayesdual_is_not_logged_in_an_own_environment(shop, monkeypatch):
+    shop()
+    trainer = IntegratedGAELPTrainer("shop", False, SHOP)
+    logged = Mock()
+    monkeypatch.setattr(trainer.tracker, "log_batch_metrics", logged)
+    asyncio.run(trainer.train(20))
+    assert [call.args[2] for call in logged.call_args_list] == [(), ()]
 
 
 def test_before_the_first_episode_there_is_nothing_to_compare_or_draw(off):

@@ -56,7 +56,7 @@ def test_a_sweep_in_a_bucket_is_seen_and_its_winner_fetched_anywhere_although_th
     best = json.loads(two.here("best", NAME, "-o", str(two.home / "model"), "--json")[0])
     assert (two.home / "model/model.npz").is_file()
     assert best["trial"] == json.loads(server.read(f"{HERE}/selection.json"))["winner"]["trial"]
-    code = f"import gaelp_ray; print(type(gaelp_ray.load_best({NAME!r}, storage={STORAGE!r})).__name__)"
+    code = f"import gaelp_ray; print(type(gaelp_ray.load_best({NAME!r}, storage={STORAGE!r}).agent).__name__)"
     command = [sys.executable, "-c", code]
     loaded = subprocess.run(command, env=two.env, cwd=two.env["PWD"], capture_output=True, text=True, check=True)
     assert loaded.stdout == "Residual\n"  # PPO as a correction
