@@ -18,7 +18,12 @@ TRIAL = TrialResult(
     iterations=1200,
     seeds=(SeedResult(7, POOLED.as_dict(), "somewhere"),),
 )
-ARM = Candidate("trip-03", "candidate", Evaluation(POOLED, Interval(9.0, 11.0), confidence=0.95, totals=FLIGHTS), TRIAL)
+ARM = Candidate(
+    "trip-03",
+    "candidate",
+    Evaluation(POOLED, Interval(9.0, 11.0), Interval(8.8, 10.9), confidence=0.95, totals=FLIGHTS),
+    TRIAL,
+)
 
 
 def test_repr_of_a_trial_shows_state_and_delivered_roas():

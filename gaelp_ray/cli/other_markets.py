@@ -37,8 +37,8 @@ def other_markets(record: Mapping[str, Any], console: Console) -> None:
 
 def _measured(arm: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        shown(arm[SCORE], "{:.3f}"),
-        f"{shown(arm[f'{SCORE}_low'], '{:.2f}')} to {shown(arm[f'{SCORE}_high'], '{:.2f}')}",
+        shown(arm.get(SCORE), "{:.3f}"),
+        f"{shown(arm.get(f'{SCORE}_low'), '{:.2f}')} to {shown(arm.get(f'{SCORE}_high'), '{:.2f}')}",
         shown(arm["roas"], "{:.3f}"),
         shown(arm["delivery"], "{:.1%}"),
         shown(arm["optimality"], "{:.1%}"),
