@@ -122,14 +122,38 @@ class TrainingError(GaelpError):
     """A training cannot go on; in a sweep, its trial has failed and the others go on."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """One sentence that helps with a misspelt name: the closest known one, or all of them."""
+MOST_NAMES = 5
+"""Names that a message lists of a longer list."""
+
+
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that a misspelt one most likely stands for, whatever its case; None if none is close."""
+    return next(iter(_ranked(name, known, cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], listing: str = "") -> str:
+    """One sentence that helps with an unknown name: the closest known one, or all, or the five closest of many.
+
+    listing: the command that lists all of many.
+    """
     choices = sorted(known)
-    lowered = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {lowered[close[0]]!r}?"
-    return f"Known: {', '.join(choices)}."
+    if (meant := closest(name, choices)) is not None:
+        return f"Did you mean {meant!r}?"
+    return known_names(name, choices, listing)
+
+
+def known_names(name: str, known: Iterable[str], listing: str = "") -> str:
+    """One sentence: all known names in order, or the five closest of many and the command that lists all."""
+    choices = sorted(known)
+    if len(choices) <= MOST_NAMES:
+        return f"Known: {', '.join(choices)}."
+    all_of_them = f"; `{listing}` lists all" if listing else f", and {len(choices) - MOST_NAMES} more"
+    return f"Closest: {', '.join(_ranked(name, choices, 0.0)[:MOST_NAMES])}{all_of_them}."
+
+
+def _ranked(name: str, known: Iterable[str], cutoff: float) -> list[str]:
+    lowered = {choice.lower(): choice for choice in known}
+    return [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, MOST_NAMES, cutoff)]
 
 
 def describe(error: BaseException) -> str:

@@ -123,8 +123,8 @@ def test_what_the_format_says_against_a_setting_names_the_setting(path, setting,
 
 def test_problems_of_the_file_keep_their_place_beside_those_of_settings(document):
     changed = overridden(document, ["trial.x.y=1", "parameters.learning_rate.min=5", "seed=-1"])
-    _, problems = parse(changed)
-    lines = changed.complain(problems).problems
+    parsed = parse(changed)
+    lines = parsed.document.complain(parsed.problems).problems
     assert [line.split(": ")[0] for line in lines] == ["--set seed=-1", f"{document.where}:4:3"]
 
 
