@@ -123,7 +123,7 @@ class TrainingError(GaelpError):
 
 
 MOST_NAMES = 5
-"""Names that a message lists of a longer list."""
+"""Names in a message, of a longer list that a command shows."""
 
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -132,23 +132,17 @@ def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str], listing: str = "") -> str:
-    """One sentence that helps with an unknown name: the closest known one, or all, or the five closest of many.
-
-    listing: the command that lists all of many.
-    """
-    choices = sorted(known)
-    if (meant := closest(name, choices)) is not None:
-        return f"Did you mean {meant!r}?"
-    return known_names(name, choices, listing)
+    """One sentence that helps with an unknown name: the closest known one; if none is close, known_names()."""
+    meant = closest(name, choices := sorted(known))
+    return known_names(name, choices, listing) if meant is None else f"Did you mean {meant!r}?"
 
 
 def known_names(name: str, known: Iterable[str], listing: str = "") -> str:
-    """One sentence: all known names in order, or the five closest of many and the command that lists all."""
+    """One sentence: all known names, or of many the five closest and `listing`, the command that lists all."""
     choices = sorted(known)
-    if len(choices) <= MOST_NAMES:
+    if len(choices) <= MOST_NAMES or not listing:
         return f"Known: {', '.join(choices)}."
-    all_of_them = f"; `{listing}` lists all" if listing else f", and {len(choices) - MOST_NAMES} more"
-    return f"Closest: {', '.join(_ranked(name, choices, 0.0)[:MOST_NAMES])}{all_of_them}."
+    return f"Closest: {', '.join(_ranked(name, choices, 0.0))}; `{listing}` lists all."
 
 
 def _ranked(name: str, known: Iterable[str], cutoff: float) -> list[str]:

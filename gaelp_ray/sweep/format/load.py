@@ -1,7 +1,8 @@
 """From a sweep file to a SweepSpec, and every problem of its format.
 
 load_sweep() checks keys, types and the parameter syntax, at any depth, whatever the parameters are called. Whether
-they are fields of a trial is checked where trials are planned (plan.py). words.py says what is wrong.
+they are fields of a trial is checked where trials are planned (plan.py). words.py says what is wrong, and which known
+word an unknown one stands for.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Parsed:
             inner = path[start:]
             if len(inner) > 1 and inner[0] in ("parameters", "hyperparam_mutations"):
                 whole = _whole(("parameters", *inner[1:]))
-                found[(*path[: start + 1], *whole[1:])] = ".".join(map(str, whole[1::2]))
+                here = (*path[: start + 1], *whole[1:])
+                found[here] = ".".join(map(str, whole[1::2]))
         return found
 
 
