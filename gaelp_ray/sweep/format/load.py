@@ -22,6 +22,7 @@ from gaelp_ray.sweep.format.space import levels
 from gaelp_ray.sweep.format.spec import NO_SAMPLER, TWO_STOPPERS, SweepSpec
 from gaelp_ray.sweep.format.words import in_words, is_unnested, meant, place
 
+MUTATIONS = ("scheduler", "hyperparam_mutations")
 UNUSED_IN_METRIC = ("impute", "impute_while_running")
 
 
@@ -49,10 +50,9 @@ class Parsed:
         """Paths and dotted names of parameters that the spec is without, mutations of a population among them."""
         found: dict[KeyPath, str] = {}
         for path in sorted(self.wrong, key=str):
-            start = path.index("hyperparam_mutations") if "hyperparam_mutations" in path else 0
-            inner = path[start:]
-            if len(inner) > 1 and inner[0] in ("parameters", "hyperparam_mutations"):
-                whole = _whole(("parameters", *inner[1:]))
+            start = 1 if path[:2] == MUTATIONS else 0
+            if path[start] in ("parameters", MUTATIONS[1]) and len(path) > start + 1:
+                whole = _whole(("parameters", *path[start + 1 :]))
                 here = (*path[: start + 1], *whole[1:])
                 found[here] = ".".join(map(str, whole[1::2]))
         return found

@@ -23,6 +23,9 @@ SHORT_FORMS = {"metric": "name", "scheduler": "type", "early_terminate": "type"}
 CUSTOM = "custom hands the search to a program of W&B's: use random, grid or bayes"
 SEVERAL = "one metric decides here: write it under `metric`, and bounds on others under `select.constraints`"
 NESTED = "write nested parameters under a key `parameters`"
+LIKE = 0.65
+"""Similarity from which a word counts as a misspelt one, and what it holds is checked as that."""
+
 UNCHECKED = "Its other keys were not checked"
 
 DISTRIBUTIONS = {
@@ -46,7 +49,8 @@ DISTRIBUTIONS = {
 """What Ray Tune, Optuna and Hyperopt call a distribution, in lower case without separators, and W&B's name for it."""
 
 ALIASES = {
-    **{"low": "min", "lower": "min", "high": "max", "upper": "max"},
+    **dict.fromkeys(("low", "lower", "minimum"), "min"),
+    **dict.fromkeys(("high", "upper", "maximum"), "max"),
     **{"mean": "mu", "std": "sigma", "sd": "sigma"},
     **{"choices": "values", "categories": "values", "weights": "probabilities"},
 }
@@ -82,13 +86,15 @@ def meant(detail: Mapping[str, Any]) -> str | None:
     if kind == "extra_forbidden":
         key, known = str(path[-1]), known_keys(detail["loc"])
         alias = ALIASES.get(key.lower()) if "distribution" in known else None
-        return alias or closest(key, known)
+        return alias or closest(key, known, LIKE)
     if kind == "union_tag_invalid":
-        return closest(str(value["type"]), SCHEDULERS)
+        return closest(str(value["type"]), SCHEDULERS, LIKE)
     if kind == "literal_error" and path[-1] == "distribution":
         plain = re.sub("[^a-z]", "", str(value).lower())
-        return DISTRIBUTIONS.get(plain) or closest(str(value), KEYS)
-    return closest(str(value), re.findall("'(.*?)'", detail["ctx"]["expected"])) if kind == "literal_error" else None
+        return DISTRIBUTIONS.get(plain) or closest(str(value), KEYS, LIKE)
+    if kind != "literal_error":
+        return None
+    return closest(str(value), re.findall("'(.*?)'", detail["ctx"]["expected"]), LIKE)
 
 
 def is_unnested(detail: Mapping[str, Any]) -> bool:

@@ -14,13 +14,12 @@ from gaelp_ray.errors import ConfigError
 from gaelp_ray.sweep.format.blocks import Asha, HyperBand, Population
 from gaelp_ray.sweep.format.distributions import Distribution
 from gaelp_ray.sweep.format.document import Problem
-from gaelp_ray.sweep.format.load import Parsed
+from gaelp_ray.sweep.format.load import MUTATIONS, Parsed
 from gaelp_ray.sweep.format.parameters import leaves
 from gaelp_ray.sweep.format.spec import SweepSpec
 from gaelp_ray.sweep.planning.names import Fields
 
 HERE = ("scheduler",)
-MUTATIONS = (*HERE, "hyperparam_mutations")
 
 _WORLD = "is the world that all trials are compared in"
 _SHAPE = "decides the shape of what a checkpoint holds"
@@ -98,11 +97,12 @@ def _longest(parsed: Parsed) -> float:
     swept = {leaf.name: leaf.parameter.prior for leaf in leaves(spec.parameters)}
     try:
         base = GAELPExperimentConfig(**nest(spec.trial))
-        episodes = max(_ends(swept.get("num_episodes"), base.num_episodes))
-        iterations = math.ceil(episodes / min(_ends(swept.get("batch_size"), base.batch_size)))
+        episodes = _ends(swept.get("num_episodes"), base.num_episodes)
+        sizes = _ends(swept.get("batch_size"), base.batch_size)
+        least, iterations = min(*episodes, *sizes), math.ceil(max(episodes) / min(sizes))
     except (ConfigError, TypeError, ValueError, ArithmeticError):  # a problem of the values themselves
         return math.inf
-    return min(iterations, spec.stop.iterations or math.inf)
+    return math.inf if least < 1 else min(iterations, spec.stop.iterations or math.inf)
 
 
 def _ends(prior: Distribution | None, fixed_value: int) -> tuple[float, ...]:

@@ -40,6 +40,15 @@ def test_what_a_misspelt_word_holds_is_checked_as_what_was_meant(write, refusal)
     ]
 
 
+def test_parameters_that_the_spec_is_without_have_their_names(write):
+    wrong = "{min: 2, max: 1}"
+    text = f"  ppo: {{parameters: {{x: {wrong}, hyperparam_mutations: {{parameters: {{y: {wrong}}}}}}}}}\n"
+    text += f"scheduler: {{type: pbt, hyperparam_mutations: {{a.b: {wrong}, c: {{parameters: {{d: {wrong}}}}}}}}}\n"
+    parsed = parse(read_document(write(BASE + text)))
+    assert set(parsed.wrong_parameters().values()) == {"ppo.x", "ppo.hyperparam_mutations.y", "a.b", "c.d"}
+    assert all(path in parsed.document.marks for path in parsed.wrong_parameters())
+
+
 def test_what_remains_without_the_problems_can_be_checked_further(write):
     spec, problems = valid_part(write(BASE + "  batch_size: {values: []}\nselect: {topk: 3}\n"))
     assert len(problems) == 2

@@ -134,3 +134,5 @@ def test_grace_period_is_not_judged_by_values_that_have_problems(refusal):
     for trial in ({"num_episodes": 0}, {"n_episodes": 640}, {"num_episodes": "640"}):
         (problem,) = refusal(scheduler=rule, trial=trial)
         assert problem.startswith("trial.")
+    (problem,) = refusal(scheduler=rule, parameters={"batch_size": {"min": -1, "max": 4}})
+    assert problem.startswith("parameters.batch_size.min: -1 should be")
