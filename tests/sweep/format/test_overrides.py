@@ -128,6 +128,16 @@ def test_problems_of_the_file_keep_their_place_beside_those_of_settings(document
     assert [line.split(": ")[0] for line in lines] == ["--set seed=-1", f"{document.where}:4:3"]
 
 
+def test_setting_replaces_a_variable_that_is_not_set(path, monkeypatch):
+    monkeypatch.delenv("GAELP_NOT_SET", raising=False)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"{text}seed: ${{GAELP_NOT_SET}}\nproject: ${{GAELP_NOT_SET}}\n", encoding="utf-8")
+    with pytest.raises(SweepFileError, match="project: the environment variable GAELP_NOT_SET") as refused:
+        plan_sweep(path, settings=["seed=3"])
+    assert len(refused.value.problems) == 1
+    assert plan_sweep(path, settings=["seed=3", "project=mine"]).spec.seed == 3
+
+
 def test_settings_reach_the_trials(path):
     planned = plan_sweep(path, settings=["run_cap=1", "trial.num_episodes=128", "parameters.ppo.clip_range.max=0.11"])
     assert [trial.config.num_episodes for trial in planned.trials] == [128, 128]
