@@ -124,7 +124,8 @@ def nest(values: Mapping[str, Any], into: Mapping[str, Any] | None = None) -> di
         if name:
             inner = tree.get(section, {})
             if not isinstance(inner, Mapping):
-                raise ConfigError([(key, f"unknown field: {section} has no parts. {did_you_mean(key, FIELD_NAMES)}")])
+                hint = did_you_mean(key, FIELD_NAMES, LISTING)
+                raise ConfigError([(key, f"unknown field: {section} has no parts. {hint}")])
             tree[section] = nest({name: value}, into=inner)
         elif isinstance(value, Mapping) and isinstance(tree.get(section), Mapping):
             tree[section] = nest(value, into=tree[section])
@@ -147,6 +148,9 @@ RECORDED = frozenset({"max_steps_per_episode", "environment_type"})
 FIELD_NAMES = tuple(name for name in _field_names() if name not in RECORDED)
 """Every field that a sweep may vary, sections dotted."""
 
+LISTING = "gaelp-ray fields"
+"""The command that lists every field."""
+
 SECTIONS = ("constant", "pid", "dual", "ppo", "cem", "sb3")
 
 
@@ -155,7 +159,7 @@ def config_problems(error: ValidationError) -> Iterator[tuple[str, str]]:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            yield name, f"unknown field. {did_you_mean(name, FIELD_NAMES)}"
+            yield name, f"unknown field. {did_you_mean(name, FIELD_NAMES, LISTING)}"
         else:
             yield name, explain(problem["msg"], problem["input"])
 

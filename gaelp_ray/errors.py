@@ -122,14 +122,32 @@ class TrainingError(GaelpError):
     """A training cannot go on; in a sweep, its trial has failed and the others go on."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """One sentence that helps with a misspelt name: the closest known one, or all of them."""
+MOST_NAMES = 5
+"""Names in a message, of a longer list that a command shows."""
+
+
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that a misspelt one most likely stands for, whatever its case; None if none is close."""
+    return next(iter(_ranked(name, known, cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], listing: str = "") -> str:
+    """One sentence that helps with an unknown name: the closest known one; if none is close, known_names()."""
+    meant = closest(name, choices := sorted(known))
+    return known_names(name, choices, listing) if meant is None else f"Did you mean {meant!r}?"
+
+
+def known_names(name: str, known: Iterable[str], listing: str = "") -> str:
+    """One sentence: all known names, or of many the five closest and `listing`, the command that lists all."""
     choices = sorted(known)
-    lowered = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {lowered[close[0]]!r}?"
-    return f"Known: {', '.join(choices)}."
+    if len(choices) <= MOST_NAMES or not listing:
+        return f"Known: {', '.join(choices)}."
+    return f"Closest: {', '.join(_ranked(name, choices, 0.0))}; `{listing}` lists all."
+
+
+def _ranked(name: str, known: Iterable[str], cutoff: float) -> list[str]:
+    lowered = {choice.lower(): choice for choice in known}
+    return [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, MOST_NAMES, cutoff)]
 
 
 def describe(error: BaseException) -> str:

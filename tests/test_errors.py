@@ -1,6 +1,7 @@
 """The family tree of errors, and the sentence that helps with a misspelt name."""
 
 import pickle
+import re
 
 import pytest
 
@@ -67,6 +68,13 @@ def test_misspelt_name_comes_with_the_closest_known_one(typed, meant):
 
 def test_name_like_no_other_comes_with_all_known_ones_in_order():
     assert did_you_mean("zebra", ["PPO", "BayesDual", "PID"]) == "Known: BayesDual, PID, PPO."
+
+
+def test_of_many_names_the_closest_five_and_the_command_that_lists_all():
+    known = [f"name{number}" for number in range(9)]
+    listed = did_you_mean("9", known, "gaelp-ray fields")
+    assert re.fullmatch(r"Closest: (name\d, ){4}name\d; `gaelp-ray fields` lists all\.", listed)
+    assert did_you_mean("9", known) == f"Known: {', '.join(known)}."  # where no command lists them
 
 
 @pytest.mark.parametrize(

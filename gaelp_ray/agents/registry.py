@@ -13,7 +13,7 @@ from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.agents.pacing import ConstantBidder, PacedBidder
 from gaelp_ray.agents.ppo import PPO
 from gaelp_ray.agents.residual import Residual
-from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig
+from gaelp_ray.config import FIELD_NAMES, LISTING, GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, InputError, did_you_mean
 from gaelp_ray.market import Landscape
 from gaelp_ray.sections import DualConfig
@@ -24,7 +24,7 @@ Maker = Callable[[GAELPExperimentConfig, Landscape], Agent]
 def make_agent(config: GAELPExperimentConfig, market: Landscape) -> Agent:
     """The agent that `config.agent_type` names, untrained. Raises ConfigError for an unknown name."""
     if config.agent_type not in _MAKERS:
-        known = did_you_mean(config.agent_type, _MAKERS)
+        known = did_you_mean(config.agent_type, _MAKERS, LISTING)
         raise ConfigError([("agent_type", f"unknown agent {config.agent_type!r}. {known}")])
     return _MAKERS[config.agent_type](config, market)
 

@@ -53,10 +53,6 @@ def plan(
 ) -> None:
     """Check a sweep file and show what would run, what it needs and what it leaves; starts nothing."""
     planned = plan_sweep(file, overrides(name, storage), settings or ())
-    if planned.spec.scheduler.type != "none":
-        from gaelp_ray.sweep.trials.runner import scheduler_of  # imports Ray, and starts nothing
-
-        scheduler_of(planned)
     expected = forecast(planned, measure, address)
     if as_json:
         print(json.dumps(plain(_facts(planned, expected)), indent=2, allow_nan=False))

@@ -15,7 +15,7 @@ from gaelp_ray.cli.drawing import drawn
 from gaelp_ray.evidence.ratios import intervals
 from gaelp_ray.records import EpisodeMetrics, Evaluation, Interval, shown
 from gaelp_ray.simulator.own import OwnEnv
-from gaelp_ray.sweep.planning.applicability import inapplicable
+from gaelp_ray.sweep.planning.applicability import default_training_length, inapplicable
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.store.journal import Exploit
 from gaelp_ray.sweep.store.states import in_short, trial_states
@@ -30,7 +30,9 @@ WIDE = 112
 
 
 def remarks(plan: SweepPlan, console: Console) -> None:
-    """What the file says in vain: keys that nobody reads, and parameters that the chosen agents do not."""
+    """The default training length, if the file leaves it out; unused keys; parameters that the chosen agents ignore."""
+    if length := default_training_length(plan):
+        console.print(length, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if plan.unused:
         console.print(f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}", soft_wrap=True)
     for found in inapplicable(plan):

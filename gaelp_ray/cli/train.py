@@ -18,10 +18,11 @@ from rich.table import Table
 
 from gaelp_ray.checkpoint import plain
 from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
-from gaelp_ray.errors import ConfigError, TrainingError, did_you_mean
+from gaelp_ray.errors import ConfigError, TrainingError
 from gaelp_ray.market import Market
 from gaelp_ray.records import SCORE, ratio, shown
 from gaelp_ray.sweep.format.document import Problem, read_document
+from gaelp_ray.sweep.planning.names import Fields
 
 if TYPE_CHECKING:
     from gaelp_ray.trainer import IntegratedGAELPTrainer
@@ -85,7 +86,8 @@ def read_config(path: Path) -> GAELPExperimentConfig:
     document = read_document(path, "configuration", "agent_type, num_episodes, ...")
     known = [*FIELD_NAMES, *RECORDED, *SECTIONS]
     unknown = [key for key in document.data if key not in known]
-    problems = [Problem((key,), f"unknown field. {did_you_mean(key, known)}") for key in unknown]
+    fields = Fields.of_agents([document.data.get("agent_type", GAELPExperimentConfig().agent_type)])
+    problems = [Problem((key,), f"unknown field. {fields.hint(key)}") for key in unknown]
     try:
         config = GAELPExperimentConfig(**nest({k: v for k, v in document.data.items() if k in known}))
     except ConfigError as error:

@@ -201,7 +201,7 @@ def load_market(name: str | Path) -> Market:
     name = str(name)
     if not is_market_file(name):
         if name not in market_names():
-            raise MarketError(f"unknown market {name!r}. {did_you_mean(name, market_names())}")
+            raise MarketError(f"unknown market {name!r}. {did_you_mean(name, market_names(), 'gaelp-ray markets')}")
         return parse_market((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name)
     try:
         text = Path(name).read_text(encoding="utf-8")

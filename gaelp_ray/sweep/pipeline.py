@@ -95,7 +95,6 @@ def run_sweep(  # noqa: PLR0913  # as many as the command has options
     """
     listener = listener or Silence()
     plan = plan_sweep(Path(path), overrides, changes)
-    scheduler_of(plan)
     tracking = choose_mode(plan.spec.tracking.mode)
     folder = new_sweep(plan.spec.storage, plan.spec.name)
     folder.require_free(overwrite)
@@ -141,7 +140,6 @@ def resume_sweep(  # noqa: PLR0913  # as many as the command has options
         _place(plan, cluster)
     with folder.claim():
         plan = planned(folder, extend, changes)
-        scheduler_of(plan)
         tracking = choose_mode(plan.spec.tracking.mode)
         if folder.is_finished():
             regained(folder, plan, gathered(plan, folder.history(), folder.path), listener or Silence())

@@ -106,6 +106,136 @@ def test_many_mistakes_are_many_lines_in_the_order_of_the_file(refused):
     assert [line.split(": ")[0] for line in lines] == [f"good.yaml:{place}" for place in ("2:1", "5:3", "6:9", "8:1")]
 
 
+MANY = """\
+method: random
+metric: {name: roass, goal: maximise}
+parameters:
+  lr: {distribution: loguniform, min: 0.0001, max: 0.01}
+  gamma: {values: [0.99, 1.0]}
+  ppo.epochs: {values: [2, 99]}
+  batch_size: {min: 64, max: 16}
+  clip_rnage: {min: 0.1, mx: 0.3}
+  lerning_rate: {values: []}
+  ppo.hidden_size: {values: [32, 64]}
+  ppo.hidden_size:
+    values: [32, 64]
+scheduler: {type: ahsa, grace_perod: 3, reduction_factor: 0.5}
+select: {topk: 3, budget: 3, confidence: 1.0, constraints: {cpa: 3}, markets: [mars]}
+resources: {cpu: 0}
+seed: ${GAELP_NOT_SET}
+trial: {env: nowhere:Shop, num_episodes: 0, epochs: 3}
+stoop: {iterations: 3}
+storage: gs://bucket
+"""
+FIXED = """\
+run_cap: 2
+method: random
+metric: {name: roas, goal: maximize}
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 0.01}
+  ppo.gamma: {values: [0.99, 1.0]}
+  ppo.epochs: {values: [2, 9]}
+  batch_size: {min: 16, max: 64}
+  ppo.clip_range: {min: 0.1, max: 0.3}
+  ppo.hidden_size: {values: [32, 64]}
+scheduler: {type: asha, grace_period: 3, reduction_factor: 2}
+select: {top_k: 3, budget: 64, confidence: 0.9, constraints: {max_cpa: 3}, markets: [airfrance-search@nominal]}
+resources: {cpu: 1}
+seed: 1
+trial: {num_episodes: 640, ppo.minibatches: 3}
+stop: {iterations: 3}
+"""
+
+
+def test_mistakes_of_every_stage_are_shown_at_once_with_their_places(refused, gaelp_ray):
+    write(MANY)
+    assert [line.removeprefix("good.yaml:")[:60] for line in refused("plan", "good.yaml")] == [
+        line[:60]
+        for line in (
+            "1:1: run_cap: method random has no end of its own: give run_cap, the number of",
+            "2:10: metric.name: unknown metric 'roass'. Did you mean 'roas'?",
+            "2:23: metric.goal: 'maximise' should be 'maximize' or 'minimize'",
+            "4:3: parameters.lr: unknown parameter. Did you mean 'learning_rate'?",
+            "4:8: parameters.lr.distribution: unknown distribution 'loguniform'. Did you mean",
+            "5:3: parameters.gamma: unknown parameter. Did you mean 'ppo.gamma'?",
+            "6:28: parameters.ppo.epochs.values.1: 99 should be less than or equal to 50",
+            "7:3: parameters.batch_size: min 64 is not below max 16",
+            "8:3: parameters.clip_rnage: unknown parameter. Did you mean 'ppo.clip_range'?",
+            "8:26: parameters.clip_rnage.mx: unknown key. Did you mean 'max'?",
+            "9:3: parameters.lerning_rate: values is empty: list at least one",
+            "9:3: parameters.lerning_rate: unknown parameter. Did you mean 'learning_rate'?",
+            "11:3: parameters.ppo.hidden_size: the key stands twice, also in line 10: keep one",
+            "13:1: scheduler: unknown type 'ahsa'. Did you mean 'asha'?",
+            "13:25: scheduler.grace_perod: unknown key. Did you mean 'grace_period'?",
+            "13:41: scheduler.reduction_factor: 0.5 should be greater than 1",
+            "14:10: select.topk: unknown key. Did you mean 'top_k'?",
+            "14:19: select.budget: budget 3 is too small for 4 arms: write 64 or more, or a",
+            "14:30: select.confidence: 1.0 should be less than 1",
+            "14:61: select.constraints.cpa: a bound has a side: write min_cpa or max_cpa",
+            "14:70: select.markets: a sweep in an environment of your own has no other mark",
+            "15:13: resources.cpu: 0 should be greater than 0",
+            "16:1: seed: the environment variable GAELP_NOT_SET is not set: set it, or write",
+            "17:9: trial.env: env 'nowhere:Shop': no module 'nowhere' in ",
+            "17:9: trial.env: ppo.reference: PPO would correct BayesDual, which bids in mark",
+            "17:28: trial.num_episodes: 0 should be greater than or equal to 1",
+            "17:45: trial.epochs: unknown field. Did you mean 'ppo.epochs'?",
+            "18:1: stoop: unknown key. Did you mean 'stop'?",
+            "19:1: storage: gs:// is no storage that is known here: write s3://bucket/prefix",
+        )
+    ]
+    write(FIXED)
+    assert gaelp_ray("plan", "good.yaml")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE.replace("run_cap: 2", "run_cap: none"),
+        BASE.replace("run_cap: 2\n", "").replace("random", "ranbom_walk"),
+        BASE.replace("method", "metod"),
+        BASE.replace("parameters", "paramters"),
+        BASE.replace("delivered_roas, goal: maximize", "cpa, goal: up"),
+        BASE.replace("run_cap: 2", "run_cap: ${GAELP_NOT_SET}"),
+        BASE.replace("random", "${GAELP_NOT_SET}").replace("run_cap: 2\n", "") + "sampler: tpe\n",
+        BASE.replace("max: 0.01", "max: '${GAELP_NOT_SET}'"),
+        BASE + "select: {min_delivery: lots, constraints: {max_delivery: 0.5}}\n",
+        BASE + "select: {top_k: 0, budget: 16}\n",
+        BASE + "scheduler: {type: asha, grace_period: '${GAELP_NOT_SET}'}\n",
+        BASE.replace("{agent_type", "{n_episodes: 640, agent_type") + "scheduler: {type: asha, grace_period: 9}\n",
+        BASE.replace("{agent_type", "{market: '${GAELP_NOT_SET}', agent_type") + "select: {markets: [kag-social]}\n",
+        BASE + "trial: {market: a}\n",
+    ],
+)
+def test_a_mistake_causes_no_further_messages(refused, text):
+    write(text)
+    (line,) = refused("plan", "good.yaml")
+    assert re.match(r"good\.yaml:\d+:\d+: [\w.]+: ", line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("learning_rate", "zebra"),
+        ("constant}", "zebra}"),
+        ("constant}", "zebra, zebras: 1}"),
+        ("delivered_roas", "zebra"),
+        ("min: 0.001", "distribution: zebra, min: 0.001"),
+        ("tracking", "zebra: 1\ntracking"),
+        ("tracking", "scheduler: {type: zebra}\ntracking"),
+        ("tracking", "select: {constraints: {max_zebra: 1}}\ntracking"),
+        ("tracking", "select: {zebra: 1}\ntracking"),
+    ],
+)
+def test_of_many_names_the_closest_five_and_the_command_for_all(refused, gaelp_ray, old, new):
+    write(BASE.replace(old, new))
+    for line in refused("plan", "good.yaml"):
+        closest, command = re.search(r"Closest: (.*?); `gaelp-ray (\w+(?: [\w:]+)?)` lists all\.", line).groups()
+        names = closest.split(", ")
+        assert len(names) == 5
+        code, listed, _ = gaelp_ray(*command.split())
+        assert code == 0 and all(name in listed for name in names)
+
+
 @pytest.mark.parametrize("words", [[], ["--name", "trip"]])
 def test_existing_sweep_is_refused_with_the_remedies(refused, words):
     finished_sweep("trip")

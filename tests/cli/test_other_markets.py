@@ -18,7 +18,8 @@ def shown(record: dict, width: int = 160) -> list[str]:
 
 
 def row(trial: str, roas: float | None) -> dict:
-    return {"trial": trial, "roas": roas, "roas_low": 4.0, "roas_high": 6.25, "delivery": 0.987, "optimality": 0.9}
+    score = {"delivered_roas": roas, "delivered_roas_low": 4.0, "delivered_roas_high": 6.25}
+    return {"trial": trial, **score, "roas": 5.25, "delivery": 0.987, "optimality": 0.9}
 
 
 NOMINAL = {
@@ -32,23 +33,23 @@ RECORD = {"winner": {"trial": "a"}, "markets": {"shop[red].yaml@nominal": NOMINA
 def test_every_market_has_a_row_of_who_is_kept_and_its_differences():
     head, line = shown(RECORD)
     assert head.split("  ")[0] == "in other markets"
-    assert "against the control arm" in head and "against BayesDual" in head
+    assert "less the control arm" in head and "less BayesDual" in head
     assert line.split() == [
-        *("shop[red].yaml@nominal", "5.125", "4.00", "to", "6.25", "98.7%", "90.0%"),
+        *("shop[red].yaml@nominal", "5.125", "4.00", "to", "6.25", "5.250", "98.7%", "90.0%"),
         *("+0.100", "[-0.050,", "+0.250]", "tie", "undelivered"),
     ]
 
 
 def test_a_narrow_terminal_shows_no_differences():
-    assert "against" in shown(RECORD | {"markets": {"x": NOMINAL | {"versus_default": None}}})[0]
+    assert "less" in shown(RECORD | {"markets": {"x": NOMINAL | {"versus_default": None}}})[0]
     head, line = shown(RECORD, width=100)
-    assert "against" not in head and "tie" not in line and "98.7%" in line
+    assert "less" not in head and "tie" not in line and "98.7%" in line
 
 
 def test_where_there_is_nobody_to_compare_with_nothing_is_said():
     alone = {"arms": [row("a", None)], "versus_default": None, "versus_reference": None}
     head, line = shown({**RECORD, "markets": {"x": alone}})
-    assert "against" not in head and line.split() == ["x", "-", "4.00", "to", "6.25", "98.7%", "90.0%"]
+    assert "less" not in head and line.split() == ["x", "-", "4.00", "to", "6.25", "5.250", "98.7%", "90.0%"]
 
 
 def test_a_model_that_could_not_be_flown_there_is_told():

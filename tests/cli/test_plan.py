@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 import pytest
 from rich.console import Console
 
+from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.cli.needs import _range
 from gaelp_ray.cli.plan import bars, plan_view
 from gaelp_ray.sweep.format.blocks import EarlyTerminate, HyperBand, Population
@@ -79,6 +80,15 @@ def test_plan_says_which_parameters_do_not_apply_one_in_a_line(file, width):
         IN_VAIN,
         "num_episodes does not apply to BayesDual, which learns nothing",
     ]
+
+
+def test_plan_and_sweep_name_the_default_training_length(file):
+    path = file(BASE)
+    (line,) = [line for line in planned(path) if line.startswith("num_episodes")]
+    assert line.startswith("num_episodes is not set: trials train on the default of 100 flights (4 iterations of batch")
+    console = Console(file=io.StringIO(), width=160)
+    LiveSweep(plan_sweep(path), console).trial_changed("trip-00", "running", {})
+    assert line in console.file.getvalue().splitlines()
 
 
 def test_plan_as_json_has_the_constraints_and_what_does_not_apply(file, gaelp_ray):

@@ -69,10 +69,6 @@ def requested(wish: Wish, root: Path) -> Request:
         raise InputError(f"{wish.resumption()[0]} is for a sweep that lies in the storage: give --resume, too")
     replaced = {"name": wish.name, "storage": wish.storage}
     plan = plan_sweep(wish.file, {key: value for key, value in replaced.items() if value}, wish.settings)
-    if plan.spec.scheduler.type != "none":
-        from gaelp_ray.sweep.trials.runner import scheduler_of  # imports Ray, and starts nothing
-
-        scheduler_of(plan)
     storage = shared_storage(plan.spec.storage)
     files = shipment(root)
     name = _inside(root, wish.file)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from gaelp_ray.records import MIN_DELIVERY
+from gaelp_ray.records import METRIC_NAMES, MIN_DELIVERY
 from gaelp_ray.sweep.format.parameters import LARGEST, Block, Number, ParameterSpec
 
 _SIZES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -50,7 +58,7 @@ Imputed = Literal["latest", "best", "worst"]
 class MetricSpec(Block):
     """What the search optimises. `goal` has no default here for return metrics: W&B's is minimize."""
 
-    name: str = "delivered_roas"
+    name: str = Field("delivered_roas", json_schema_extra={"examples": list(METRIC_NAMES)})
     goal: Literal["maximize", "minimize"] | None = None
     target: Number | None = Field(None, description="a trial that reaches it ends the sweep")
     impute: Imputed | None = Field(None, description="of W&B's controller; unused here")
@@ -206,6 +214,7 @@ class SelectSpec(Block):
     episodes: int = Field(
         2048, ge=LEAST_FLIGHTS, le=10_000_000, description="fresh flights that confirm the arm that was chosen"
     )
+    include_default: bool = True
     budget: int | None = Field(
         None, le=10**10, description="flights of the race, of all its arms together; episodes for each, if left out"
     )
@@ -213,19 +222,21 @@ class SelectSpec(Block):
         0.95, gt=0.5, lt=1.0, description="of the intervals; 1 - confidence is the race's error probability"
     )
     min_delivery: float = Field(MIN_DELIVERY, ge=0.0, le=1.0)
-    include_default: bool = True
     constraints: dict[str, Number] = Field({}, description="bounds that a winner keeps: max_cpa: 200")
     markets: tuple[str, ...] = Field(
         (), strict=False, description="other markets in which the arm that is kept flies, too; they decide nothing"
     )
 
-    @model_validator(mode="after")
-    def _has_a_round_for_all(self) -> SelectSpec:
-        least = LEAST_FLIGHTS * (self.top_k + self.include_default)
-        if self.budget is not None and self.budget < least:
-            arms = f"{self.top_k + self.include_default} arms"
-            raise ValueError(f"budget {self.budget} is too small for {arms}: write {least} or more, or a lower top_k")
-        return self
+    @field_validator("budget")
+    @classmethod
+    def _has_a_round_for_all(cls, budget: int | None, info: ValidationInfo) -> int | None:
+        if budget is None or not {"top_k", "include_default"} <= info.data.keys():  # those have problems of their own
+            return budget
+        arms = info.data["top_k"] + info.data["include_default"]
+        if budget < LEAST_FLIGHTS * arms:
+            remedy = f"write {LEAST_FLIGHTS * arms} or more, or a lower top_k"
+            raise ValueError(f"budget {budget} is too small for {arms} arms: {remedy}")
+        return budget
 
 
 def _tag(written: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -14,6 +14,7 @@ from gaelp_ray.errors import SweepFileError
 from gaelp_ray.sweep.format.interpolation import interpolated
 
 KeyPath = tuple[str | int, ...]
+_T = TypeVar("_T")
 
 LAUNCHER_KEYS = frozenset({"program", "command", "controller", "job", "image_uri", "settings", "kind", "apiVersion"})
 """Keys of W&B's own launcher: accepted, reported as unused, ignored. Its `${program}` is no variable of ours."""
@@ -21,23 +22,51 @@ LAUNCHER_KEYS = frozenset({"program", "command", "controller", "job", "image_uri
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the path of its key (as in ("parameters", "learning_rate")), and what to do."""
+    """One thing that is wrong: the path of its key (as in ("parameters", "learning_rate")), and what to do.
+
+    `place` is its line and column, where these are not its key's.
+    """
 
     path: KeyPath
     message: str
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Document:
     """Plain data of a YAML file and the (line, column) of each key, counted from 1.
 
-    `settings` holds, for each key that the command line has set, how it was written there.
+    `settings` holds, for each key that the command line has set, how it was written there. `problems` are those of the
+    text: the data are without keys that are no text or repeat another one (their problems have a place), and hold
+    references that cannot be resolved as they were written.
     """
 
     where: str
     data: Mapping[str, Any]
     marks: Mapping[KeyPath, tuple[int, int]]
     settings: Mapping[KeyPath, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def renamed(self, path: KeyPath, name: str) -> Document:
+        """The document with one key under another name; both names have its place."""
+        new = (*path[:-1], name)
+        marks, settings = _with_new(self.marks, path, new), _with_new(self.settings, path, new)
+        data = _edited(self.data, path[:-1], lambda held: {name if at == path[-1] else at: held[at] for at in held})
+        return replace(self, data=data, marks=marks, settings=settings)
+
+    def without(self, path: KeyPath) -> Document:
+        """The document without one key."""
+        data = _edited(self.data, path[:-1], lambda held: {at: held[at] for at in held if at != path[-1]})
+        return replace(self, data=data)
+
+    def with_value(self, path: KeyPath, value: Any) -> Document:
+        """The document with another value of a key, whose former value's problems no longer count."""
+        data = _edited(self.data, path[:-1], lambda held: {**held, path[-1]: value})
+        return replace(self, data=data, problems=self.problems_outside(path))
+
+    def problems_outside(self, path: KeyPath) -> tuple[Problem, ...]:
+        """Problems of the text without those of the value at a path."""
+        return tuple(one for one in self.problems if one.place or one.path[: len(path)] != path)
 
     def complain(self, problems: Iterable[Problem]) -> SweepFileError:
         """All problems as one error, in the order of the file."""
@@ -50,10 +79,10 @@ class Document:
         return path
 
     def _place(self, problem: Problem) -> tuple[int, int]:
-        return self.marks.get(self._known(problem.path), (0, 0))
+        return problem.place or self.marks.get(self._known(problem.path), (0, 0))
 
     def _line(self, problem: Problem) -> str:
-        setting = self.settings.get(self._known(problem.path))
+        setting = None if problem.place else self.settings.get(self._known(problem.path))
         line, column = self._place(problem)
         key = ".".join(str(part) for part in problem.path)
         here = f"{self.where}:{line}:{column}" if setting is None else f"--set {setting}"
@@ -67,6 +96,19 @@ def read_document(
 
     variables: False leaves `${VAR}` as it is, for files of shell commands.
     Raises SweepFileError: not there, not YAML, a key twice, no mapping, or a variable that is not set.
+    """
+    document = scan_document(path, kind, keys, variables=variables)
+    if document.problems:
+        raise document.complain(document.problems)
+    return document
+
+
+def scan_document(
+    path: Path, kind: str = "sweep file", keys: str = "method, parameters, ...", *, variables: bool = True
+) -> Document:
+    """As read_document(), but problems that leave the rest readable are kept in `Document.problems`.
+
+    Raises SweepFileError: not there, not YAML, or no mapping.
     """
     where = str(path)
     try:
@@ -91,12 +133,26 @@ def _document(where: str, text: str, wanted: str, variables: bool) -> Document:
         raise SweepFileError([f"{where}:1:1: {wanted}"])
     marks: dict[KeyPath, tuple[int, int]] = {(): (1, 1)}
     problems = list(_walk(root, (), marks))
-    if variables and not problems:
-        data = _resolved(data, (), problems)
-    document = Document(where, data, marks)
     if problems:
-        raise document.complain(problems)
-    return document
+        data = yaml.SafeLoader("").construct_document(root)
+    if variables:
+        data = _resolved(data, (), problems)
+    return Document(where, data, marks, problems=tuple(problems))
+
+
+def _with_new(table: Mapping[KeyPath, _T], path: KeyPath, new: KeyPath) -> dict[KeyPath, _T]:
+    """What is known of a key and all below it, also by its new path."""
+    return {**table, **{new + at[len(path) :]: known for at, known in table.items() if at[: len(path)] == path}}
+
+
+def _edited(data: Any, path: KeyPath, edit: Callable[[Any], Any]) -> Any:
+    """A copy of data in which the part at a path is edited."""
+    if not path:
+        return edit(data)
+    key, *rest = path
+    items = enumerate(data) if isinstance(data, list) else data.items()
+    edited = [(at, _edited(value, tuple(rest), edit) if at == key else value) for at, value in items]
+    return [value for _, value in edited] if isinstance(data, list) else dict(edited)
 
 
 def _resolved(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
@@ -118,18 +174,20 @@ def _resolved(value: Any, path: KeyPath, problems: list[Problem]) -> Any:
 
 
 def _walk(node: yaml.Node, path: KeyPath, marks: dict[KeyPath, tuple[int, int]]) -> Iterable[Problem]:
-    """Note the place of every key below a node; yields keys that stand twice in one mapping, or are no text."""
+    """Note the place of every key below a node; yields, and takes out, keys that stand twice or are no text."""
     if isinstance(node, yaml.MappingNode):
+        kept = []
         for key, child in node.value:
-            here = (*path, key.value)
+            here, place = (*path, key.value), (key.start_mark.line + 1, key.start_mark.column + 1)
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                marks[here] = (key.start_mark.line + 1, key.start_mark.column + 1)
-                yield Problem(here, "YAML reads this key as no text: put it in quotes")
-                continue
-            if here in marks:
-                yield Problem(here, f"the key stands twice, also in line {marks[here][0]}: keep one")
-            marks[here] = (key.start_mark.line + 1, key.start_mark.column + 1)
-            yield from _walk(child, here, marks)
+                yield Problem(here, "YAML reads this key as no text: put it in quotes", place)
+            elif here in marks:
+                yield Problem(here, f"the key stands twice, also in line {marks[here][0]}: keep one", place)
+            else:
+                kept.append((key, child))
+                marks[here] = place
+                yield from _walk(child, here, marks)
+        node.value = kept
     elif isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
             here = (*path, number)

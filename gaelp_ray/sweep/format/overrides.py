@@ -41,7 +41,8 @@ def _with(document: Document, setting: str) -> Document:
     data = _replaced(document.data, path, yaml_value(text))
     marks = {at: mark for at, mark in document.marks.items() if at[: len(path)] != path}
     new = [path[:length] for length in range(1, len(path) + 1) if path[:length] not in marks]
-    return replace(document, data=data, marks=marks, settings={**document.settings, **dict.fromkeys(new, setting)})
+    settings = {**document.settings, **dict.fromkeys(new, setting)}
+    return replace(document, data=data, marks=marks, settings=settings, problems=document.problems_outside(path))
 
 
 def _path(data: Any, parts: list[str]) -> KeyPath:

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.records import SCORE, shown
 from gaelp_ray.results import Candidate, Selection, TrialResult
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.outcome import about, markets
+from gaelp_ray.sweep.planning.applicability import applicable
 from gaelp_ray.sweep.planning.constraints import Constraint, violations
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.tracking.artifacts import Leaderboard
@@ -177,9 +179,10 @@ def card(plan: SweepPlan, selection: Selection, run: str = "") -> str:
     """
     winner = selection.winner
     assert winner is not None
-    params = dict(winner.trial.params) if winner.trial else {}
+    trial = winner.trial
+    params = applicable(trial.params, GAELPExperimentConfig(**trial.config)) if trial else {}
     settings = "\n".join(f"- `{name}`: {value}" for name, value in params.items()) or "- all defaults"
-    agent = winner.trial.config["agent_type"] if winner.trial else "BayesDual"
+    agent = trial.config["agent_type"] if trial else "BayesDual"
     own = isinstance(plan.market, OwnEnv)
     return f"""# {plan.spec.name}-best
 

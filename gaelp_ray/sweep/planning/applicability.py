@@ -5,13 +5,13 @@ Never an error: a sweep over several agents gives each its own parameters. Start
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gaelp_ray.agents import Reads, agent_reads
 from gaelp_ray.agents.registry import TRAINING
-from gaelp_ray.config import FIELD_NAMES
+from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig
 from gaelp_ray.sweep.format.parameters import leaves
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.worlds import MARKET_FIELDS
@@ -37,6 +37,32 @@ def inapplicable(plan: SweepPlan) -> list[Inapplicable]:
     order = [*swept, *(name for name in written if name not in swept)]
     env = plan.spec.trial.get("env")
     return [record for name in order if (record := _inapplicable(name, written[name], env))]
+
+
+def applicable(params: Mapping[str, Any], config: GAELPExperimentConfig) -> dict[str, Any]:
+    """The parameters that the configured agent, in its market or environment, reads."""
+    reads = agent_reads(config)
+    return {
+        name: value
+        for name, value in params.items()
+        if reads.applies(name) and not (config.env and name in MARKET_FIELDS)
+    }
+
+
+def default_training_length(plan: SweepPlan) -> str:
+    """How long trials train if the file does not say it, and how to change it; empty if it does, or nothing learns."""
+    swept = (leaf.name for leaf in leaves(plan.spec.parameters))
+    learning = [trial.config for trial in plan.trials if agent_reads(trial.config).applies("num_episodes")]
+    if "num_episodes" in {*_names(plan.spec.trial), *swept} or not learning:
+        return ""
+    iterations, sizes = ({getattr(config, name) for config in learning} for name in ("iterations", "batch_size"))
+    length = f"{_span(iterations)} iterations of batch_size {_span(sizes)}"
+    flights = f"the default of {learning[0].num_episodes} flights"
+    return f"num_episodes is not set: trials train on {flights} ({length}). Set it with `trial: {{num_episodes: 2048}}`"
+
+
+def _span(numbers: Collection[int]) -> str:
+    return " to ".join(map(str, dict.fromkeys((min(numbers), max(numbers)))))
 
 
 def _inapplicable(name: str, asked: Sequence[Reads], env: str | None) -> Inapplicable | None:

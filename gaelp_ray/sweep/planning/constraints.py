@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from gaelp_ray.errors import did_you_mean
 from gaelp_ray.records import METRIC_NAMES
 from gaelp_ray.sweep.format.document import KeyPath, Problem
+from gaelp_ray.sweep.format.words import LISTING
 
 SIDES = ("min", "max")
 HERE, OF_GATE = ("select", "constraints"), ("publish", "gate", "constraints")
@@ -90,9 +91,9 @@ def _name_problem(key: str) -> str:
     if side not in SIDES or not metric:
         if key in METRIC_NAMES:
             return f"a bound has a side: write min_{key} or max_{key}"
-        return f"write min_ or max_ before the name of a metric. {did_you_mean(key, METRIC_NAMES)}"
+        return f"write min_ or max_ before the name of a metric. {did_you_mean(key, METRIC_NAMES, LISTING)}"
     if metric not in METRIC_NAMES:
-        return f"unknown metric {metric!r}. {did_you_mean(metric, METRIC_NAMES)}"
+        return f"unknown metric {metric!r}. {did_you_mean(metric, METRIC_NAMES, LISTING)}"
     if key == "min_delivery":
         return "this bound has a key of its own: write select.min_delivery"
     return ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gaelp_ray.config import GAELPExperimentConfig, nest
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError
 from gaelp_ray.market import Market
 from gaelp_ray.sweep.format.document import Problem
+from gaelp_ray.sweep.format.load import Parsed
 from gaelp_ray.sweep.format.spec import SweepSpec
-from gaelp_ray.worlds import market_named, market_of, other_channels, parts_of
+from gaelp_ray.worlds import MARKET_FIELDS, market_named, market_of, other_channels, parts_of
 
 HERE = ("select", "markets")
 
@@ -28,13 +29,14 @@ def _named(name: str, copies: Mapping[str, Path]) -> Market:
     return market_named(f"{copies.get(file, file)}{ways}")
 
 
-def market_problems(spec: SweepSpec, copies: Mapping[str, Path]) -> Iterator[Problem]:
+def market_problems(parsed: Parsed, copies: Mapping[str, Path]) -> Iterator[Problem]:
     """What is wrong with the list: a market that is unknown, is given twice, or has other channels than the sweep's."""
+    spec = parsed.spec
     names = spec.select.markets
     if names and spec.trial.get("env") is not None:
         yield Problem(HERE, "a sweep in an environment of your own has no other markets: leave the key out")
         return
-    own = _own(spec) if names else None
+    own = _own(spec) if names and not parsed.is_wrong("trial", "market") else None
     for number, name in enumerate(names):
         for text in _faults(name, names[:number], own, copies):
             yield Problem((*HERE, number), text)
@@ -54,8 +56,10 @@ def _faults(name: str, before: Sequence[str], own: Market | None, copies: Mappin
 
 
 def _own(spec: SweepSpec) -> Market | None:
-    """The sweep's market; None where its fixed fields have problems of their own."""
+    """The sweep's market; None where the fields that decide it have problems of their own."""
     try:
-        return market_of(GAELPExperimentConfig(**nest(spec.trial)))
+        return market_of(
+            GAELPExperimentConfig(**{name: spec.trial[name] for name in MARKET_FIELDS if name in spec.trial})
+        )
     except (ConfigError, MarketError):
         return None

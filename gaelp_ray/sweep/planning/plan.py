@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 
 from gaelp_ray.config import GAELPExperimentConfig, nest
+from gaelp_ray.errors import ConfigError
 from gaelp_ray.market import Market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.market import is_market_file
-from gaelp_ray.sweep.format.document import read_document
+from gaelp_ray.sweep.format.document import Problem, scan_document
 from gaelp_ray.sweep.format.interpolation import escaped
-from gaelp_ray.sweep.format.load import parse, unused_keys
+from gaelp_ray.sweep.format.load import Parsed, parse, unused_keys
 from gaelp_ray.sweep.format.overrides import overridden
 from gaelp_ray.sweep.format.parameters import leaves
 from gaelp_ray.sweep.format.space import canonical, configurations
 from gaelp_ray.sweep.format.spec import SweepSpec
 from gaelp_ray.sweep.planning.binding import EITHER_WAY, LOWER_IS_BETTER, binding_problems, end_problems
 from gaelp_ray.sweep.planning.markets import market_problems, other_markets
-from gaelp_ray.sweep.planning.own_env import env_problems
+from gaelp_ray.sweep.planning.own_env import env_problems, flight_problems
+from gaelp_ray.sweep.planning.scheduling import scheduler_problems
 from gaelp_ray.worlds import World, world_of
 
 __all__ = ["EITHER_WAY", "LOWER_IS_BETTER", "SweepPlan", "TrialPlan", "plan_sweep"]
@@ -120,20 +122,36 @@ def plan_sweep(
 
     Raises SweepFileError with every problem found, each with its line, column and remedy.
     """
-    document = overridden(read_document(path), settings)
-    if overrides:
-        document = replace(document, data={**document.data, **overrides})
-    spec, problems = parse(document)
-    if spec:
-        problems += [*binding_problems(spec), *market_problems(spec, copies or {})]
-        problems += end_problems(spec) if not problems else ()
-    if problems or spec is None:
-        raise document.complain(problems)
-    markets = other_markets(spec, copies or {})
-    plan = SweepPlan(spec, tuple(_trials(spec, known)), tuple(unused_keys(document)), markets)
-    if problems := list(env_problems(spec, plan.market, (trial.config for trial in plan.trials))):
+    document = overridden(scan_document(path), settings)
+    for key, value in (overrides or {}).items():
+        document = document.with_value((key,), value)
+    parsed = parse(document)
+    if problems := [*parsed.problems, *_problems(parsed, copies or {})]:
+        raise parsed.document.complain(problems)
+    spec = parsed.spec
+    try:
+        trials = tuple(_trials(spec, known))
+    except ConfigError as error:  # values that are valid each, and not together
+        raise document.complain(_drawn_problem(spec, *problem) for problem in error.problems) from None
+    plan = SweepPlan(spec, trials, tuple(unused_keys(document)), other_markets(spec, copies or {}))
+    if problems := list(flight_problems(plan.market)):
         raise document.complain(problems)
     return plan
+
+
+def _problems(parsed: Parsed, copies: Mapping[str, Path]) -> Iterator[Problem]:
+    """Everything that is wrong with the meaning of a file's valid part, except what only flying shows."""
+    yield from binding_problems(parsed)
+    yield from scheduler_problems(parsed)
+    yield from market_problems(parsed, copies)
+    yield from env_problems(parsed.spec)
+    yield from end_problems(parsed)
+
+
+def _drawn_problem(spec: SweepSpec, field: str, text: str) -> Problem:
+    """A problem of a drawn configuration, at the parameter that it is about, or at the fixed field."""
+    swept = next((leaf.path for leaf in leaves(spec.parameters) if leaf.name == field), None)
+    return Problem(swept or ("trial", field), text)
 
 
 def base_config(spec: SweepSpec) -> GAELPExperimentConfig:

@@ -14,63 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig, nest
-from gaelp_ray.errors import ConfigError, SweepFileError, did_you_mean
-from gaelp_ray.sweep.format.blocks import Population
+from gaelp_ray.config import GAELPExperimentConfig, nest
+from gaelp_ray.errors import ConfigError
 from gaelp_ray.sweep.format.distributions import Distribution
-from gaelp_ray.sweep.format.parameters import leaves
-from gaelp_ray.sweep.format.spec import SweepSpec
 
 FACTORS = (0.8, 1.2)
 """A small change of a number, as in the paper."""
-
-_WORLD = "is the world that all trials are compared in"
-_SHAPE = "decides the shape of what a checkpoint holds"
-_PLAN = "lays out the training from its start"
-_ONCE = "is read at the start only, and then learned"
-
-_FIXED = {
-    "agent_type": "decides what a checkpoint holds",
-    "reward_function": "gives what was learned another meaning",
-    **dict.fromkeys(("env", "market", "departures", "heterogeneity", "auction"), _WORLD),
-    **dict.fromkeys(("conversion_delay", "fatigue_half_life"), _WORLD),
-    **dict.fromkeys(("seed", "batch_size", "num_episodes"), _PLAN),
-    **dict.fromkeys(("ppo.correction", "cem.population", "sb3.buffer_size", "ppo.averaging"), _SHAPE),
-    **dict.fromkeys(("ppo.initial_std", "cem.initial_std", "sb3.initial_std", "sb3.initial_temperature"), _ONCE),
-    **dict.fromkeys((name for name in FIELD_NAMES if name.endswith((".reference", ".hidden_size"))), _SHAPE),
-}
-
-
-def fixed(name: str) -> str:
-    """Why a field may not change during a training; empty if it may."""
-    return _FIXED.get(name, "")
-
-
-def mutable(spec: SweepSpec) -> dict[str, Distribution]:
-    """The parameters that population-based training changes, dotted, in the order of the file.
-
-    Those of `hyperparam_mutations`; without it, all swept parameters that may change during a training.
-    Raises SweepFileError for one that may not, and if there is none.
-    """
-    asked = spec.scheduler.hyperparam_mutations if isinstance(spec.scheduler, Population) else None
-    if asked is None:
-        swept = {leaf.name: leaf.parameter.prior for leaf in leaves(spec.parameters)}
-        found = {name: prior for name, prior in swept.items() if not fixed(name) and prior.kind != "constant"}
-        if not found:
-            why = "; ".join(f"{name} {fixed(name) or 'is constant'}" for name in swept)
-            raise SweepFileError([f"scheduler: nothing that may change during a training is swept: {why}"])
-        return found
-    named = {leaf.name: leaf.parameter.prior for leaf in leaves(asked)}
-    if problems := [_refusal(name) for name in named if fixed(name) or name not in FIELD_NAMES]:
-        raise SweepFileError(problems)
-    return named
-
-
-def _refusal(name: str) -> str:
-    place = f"scheduler.hyperparam_mutations.{name}"
-    if name not in FIELD_NAMES:
-        return f"{place}: unknown parameter. {did_you_mean(name, FIELD_NAMES)}"
-    return f"{place}: {name} {fixed(name)}, and cannot change during a training: leave it out"
 
 
 def mutated(value: Any, prior: Distribution, rng: np.random.Generator, resample_probability: float) -> Any:

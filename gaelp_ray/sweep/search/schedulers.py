@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +18,11 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from gaelp_ray.errors import InputError, SweepFileError
 from gaelp_ray.sweep.format.blocks import Asha, HyperBand, Median, Population
 from gaelp_ray.sweep.format.spec import SweepSpec
+from gaelp_ray.sweep.planning.scheduling import mutable, numbers
 from gaelp_ray.sweep.search.early_terminate import EarlyTermination
 from gaelp_ray.sweep.search.exchange import PBT
-from gaelp_ray.sweep.search.population import mutable
 from gaelp_ray.sweep.search.spared import ITERATION, SCORE, SweepScheduler, Worst
 
 if TYPE_CHECKING:
@@ -52,15 +50,12 @@ class SeededAsha(AsyncHyperBandScheduler):
 def tune_scheduler(spec: SweepSpec, iterations: int) -> SweepScheduler:
     """The scheduler that a sweep file asks for; `iterations` is the length of its longest trial.
 
-    Raises SweepFileError for what does not fit together, InputError for a package that is not installed.
+    The spec has no scheduler_problems().
     """
     mode = "max" if spec.metric.goal == "maximize" else "min"
     if spec.early_terminate:
         rule = EarlyTermination(spec.early_terminate, SCORE, mode)
         return SweepScheduler(rule, iterations, Worst(mode, math.inf))
-    if needs_all_trials_at_once(spec) and spec.seeds.max > spec.seeds.min:
-        why = "compares trials that start together, and a race of seeds starts some later"
-        raise SweepFileError([f"scheduler: {spec.scheduler.type} {why}: write `seeds: {spec.seeds.min}`"])
     make, size = _MAKERS[spec.scheduler.type]
     return SweepScheduler(make(spec, mode, iterations), iterations, Worst(mode, size), needs_all_trials_at_once(spec))
 
@@ -89,16 +84,13 @@ def tune_environment(spec: SweepSpec, trials: int) -> dict[str, str]:
 def _asha(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:
     rule = spec.scheduler
     assert isinstance(rule, Asha)
-    if rule.grace_period > iterations:
-        problem = f"scheduler.grace_period: {rule.grace_period} is above the {iterations} iterations of a trial"
-        raise SweepFileError([f"{problem}: nothing would ever be stopped. Lower it"])
     return SeededAsha(
         spec.seed,
         time_attr=ITERATION,
         metric=SCORE,
         mode=mode,
         max_t=iterations,
-        grace_period=rule.grace_period,
+        grace_period=min(rule.grace_period, iterations),  # of trials that are all shorter than the file allows
         reduction_factor=rule.reduction_factor,
         brackets=rule.brackets,
     )
@@ -107,9 +99,6 @@ def _asha(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:
 def _hyperband(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:
     rule = spec.scheduler
     assert isinstance(rule, HyperBand)
-    if spec.method == "bayes":
-        why = "compares trials that start together, and bayes proposes one after the other"
-        raise SweepFileError([f"scheduler: hyperband {why}: write `type: asha`"])
     return HyperBandScheduler(
         time_attr=ITERATION,
         metric=SCORE,
@@ -138,22 +127,12 @@ def _median(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:
 def _population(spec: SweepSpec, mode: str, iterations: int) -> TrialScheduler:
     rule = spec.scheduler
     assert isinstance(rule, Population)
-    if spec.method == "bayes":
-        why = "changes parameters that method bayes would learn from"
-        raise SweepFileError([f"scheduler: {rule.type} {why}: write `method: random`"])
     priors = mutable(spec)
     if rule.type == "pbt":
         return PBT(rule, priors, mode, spec.seed)
-    numbers = {name: prior for name, prior in priors.items() if not prior.values and np.isfinite(prior.support()).all()}
-    if not numbers:
-        raise SweepFileError(["scheduler: pb2 needs a number with min and max that may change: write `type: pbt`"])
-    try:
-        import_module("sklearn")
-    except ImportError:
-        raise InputError("scheduler: pb2 needs scikit-learn: pip install scikit-learn") from None
     from gaelp_ray.sweep.search.bandits import PB2  # scikit-learn takes a second
 
-    return PB2(rule, numbers, mode, spec.seed)
+    return PB2(rule, numbers(priors), mode, spec.seed)
 
 
 _Maker = Callable[[SweepSpec, str, int], TrialScheduler]

@@ -138,7 +138,8 @@ class SweepFolder:
             if (candidate / SPEC).is_file():
                 return cls(candidate.resolve())
         known = [folder.path.name for folder in sweeps_in(storage)]
-        hint = did_you_mean(name, known) if known else "There is none yet: run `gaelp-ray sweep FILE`."
+        none = "There is none yet: run `gaelp-ray sweep FILE`."
+        hint = did_you_mean(name, known, "gaelp-ray list") if known else none
         raise StorageError(f"no sweep {name!r} in {storage}. {hint}")
 
     def write_start(self, spec: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:

@@ -49,7 +49,8 @@ def _fetched(remote: RemoteSweep, wanted: Callable[[str], bool]) -> SweepFolder:
     if not remote.exists():
         storage = remote.address.parent
         known = [found.address.name for found in sweeps_below(storage)]
-        hint = did_you_mean(remote.address.name, known) if known else "There is none yet: run `gaelp-ray sweep FILE`."
+        none = "There is none yet: run `gaelp-ray sweep FILE`."
+        hint = did_you_mean(remote.address.name, known, "gaelp-ray list") if known else none
         raise StorageError(f"no sweep {remote.address.name!r} in {storage}. {hint}")
     folder = _working_copy(remote)
     with alone(folder.path):

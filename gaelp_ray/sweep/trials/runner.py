@@ -61,7 +61,7 @@ class Searched:
 
 
 def scheduler_of(plan: SweepPlan) -> SweepScheduler:
-    """The sweep's scheduler. Raises InputError where it cannot be had, which is better known before Ray starts."""
+    """The sweep's scheduler."""
     spec = plan.spec
     longest = max(trial.config.iterations for trial in plan.trials)
     return tune_scheduler(spec, min(longest, spec.stop.iterations or longest))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaelp_ray.errors import SweepFileError
-from gaelp_ray.sweep.format.document import Problem, read_document
+from gaelp_ray.sweep.format.document import Problem, read_document, scan_document
 
 TEXT = """\
 # a comment, and a blank line
@@ -103,6 +103,25 @@ def test_key_that_stands_twice_is_refused(write, text, complaint):
     (problem,) = refusal(write(text))
     assert problem.startswith(complaint)
     assert problem.endswith("keep one")
+
+
+def test_key_that_stands_twice_with_children_is_one_problem_and_the_first_counts(write):
+    path = write("a: {min: 1, max: {x: 2}}\na:\n  min: 3\n  max: {x: 4}\nb: 5\n6: 7\n")
+    document = scan_document(path)
+    assert document.data == {"a": {"min": 1, "max": {"x": 2}}, "b": 5}
+    assert document.complain(document.problems).problems == (
+        f"{path}:2:1: a: the key stands twice, also in line 1: keep one",
+        f"{path}:6:1: 6: YAML reads this key as no text: put it in quotes",
+    )
+
+
+def test_a_key_under_another_name_keeps_its_place(write):
+    document = read_document(write("a: 1\nb:\n  mn: {x: 2}\n")).renamed(("b", "mn"), "min")
+    assert document.data == {"a": 1, "b": {"min": {"x": 2}}}
+    assert document.marks[("b", "min")] == document.marks[("b", "mn")] == (3, 3)
+    assert document.marks[("b", "min", "x")] == (3, 8)
+    assert document.without(("b", "min")).data == {"a": 1, "b": {}}
+    assert document.with_value(("b", "min"), 5).data == {"a": 1, "b": {"min": 5}}
 
 
 def test_every_key_that_stands_twice_is_named(write):

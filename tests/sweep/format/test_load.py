@@ -9,6 +9,12 @@ HEAD = "method: random\nrun_cap: 2\nparameters:\n"
 BASE = HEAD + "  learning_rate: {min: 0.001, max: 0.01}\n"
 
 
+def valid_part(path):
+    """The spec and the problems of a file."""
+    parsed = parse(read_document(path))
+    return parsed.spec, parsed.problems
+
+
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write, refusal):
     text = "method: random\nrun_cap: 0\nparamters: 3\nparameters:\n  learning_rate: {min: 0.1, max: 0.01}\n"
     problems = refusal(write(text + "  batch_size: {values: []}\nselect: {topk: 3}\n"))
@@ -21,36 +27,54 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(write, refus
     ]
 
 
+def test_what_a_misspelt_word_holds_is_checked_as_what_was_meant(write, refusal):
+    text = BASE + "schedular: {type: ahsa, grace_perod: 0, brakets: 2}\n" + "stop: {plateau: {patiense: 0}}\n"
+    assert [problem.split(" ", 2)[:2] for problem in refusal(write(text))] == [
+        ["5:1:", "schedular:"],
+        ["5:1:", "scheduler:"],
+        ["5:25:", "scheduler.grace_perod:"],
+        ["5:25:", "scheduler.grace_period:"],
+        ["5:41:", "scheduler.brakets:"],
+        ["6:18:", "stop.plateau.patiense:"],
+        ["6:18:", "stop.plateau.patience:"],
+    ]
+
+
+def test_parameters_that_the_spec_is_without_have_their_names(write):
+    wrong = "{min: 2, max: 1}"
+    text = f"  ppo: {{parameters: {{x: {wrong}, hyperparam_mutations: {{parameters: {{y: {wrong}}}}}}}}}\n"
+    text += f"scheduler: {{type: pbt, hyperparam_mutations: {{a.b: {wrong}, c: {{parameters: {{d: {wrong}}}}}}}}}\n"
+    parsed = parse(read_document(write(BASE + text)))
+    assert set(parsed.wrong_parameters().values()) == {"ppo.x", "ppo.hyperparam_mutations.y", "a.b", "c.d"}
+    assert all(path in parsed.document.marks for path in parsed.wrong_parameters())
+
+
 def test_what_remains_without_the_problems_can_be_checked_further(write):
-    document = read_document(write(BASE + "  batch_size: {values: []}\nselect: {topk: 3}\n"))
-    spec, problems = parse(document)
+    spec, problems = valid_part(write(BASE + "  batch_size: {values: []}\nselect: {topk: 3}\n"))
     assert len(problems) == 2
-    assert spec is not None
     assert list(spec.parameters) == ["learning_rate"]
 
 
 def test_what_remains_of_select_has_its_constraints_without_the_wrong_ones(write):
     path = write(BASE + "select: {topk: 3, top_k: 0, episodes: 64, constraints: {max_cpa: two, min_ctr: 0.1}}\n")
-    spec, problems = parse(read_document(path))
+    spec, problems = valid_part(path)
     assert len(problems) == 3
-    assert spec is not None
     assert (spec.select.episodes, spec.select.top_k, spec.select.constraints) == (64, 5, {"min_ctr": 0.1})
 
 
 def test_what_remains_of_a_wrong_list_is_the_rest_of_its_block(write):
     path = write(BASE + "select: {markets: [airfrance-search, 3, 4], episodes: 64, constraints: {min_ctr: 0.1}}\n")
-    spec, problems = parse(read_document(path))
+    spec, problems = valid_part(path)
     assert [problem.path for problem in problems] == [("select", "markets", 1), ("select", "markets", 2)]
-    assert spec is not None
     assert (spec.select.episodes, spec.select.markets, spec.select.constraints) == (64, (), {"min_ctr": 0.1})
 
 
 def test_problems_of_a_gate_have_their_place_and_leave_the_rest(write, refusal):
     text = "publish:\n  registry: a b\n  gate: {constraints: {min_roas: many, max_cpa: 30}, regresion: true}\n"
     assert [problem.partition(": ")[0] for problem in refusal(write(BASE + text))] == ["6:3", "7:24", "7:54"]
-    spec, problems = parse(read_document(write(BASE + text)))
+    spec, problems = valid_part(write(BASE + text))
     assert len(problems) == 3 and any("Did you mean 'regression'?" in problem.message for problem in problems)
-    assert spec is not None and spec.publish.gate is not None
+    assert spec.publish.gate is not None
     assert (spec.publish.registry, spec.publish.gate.constraints) == (None, {"max_cpa": 30})
     (empty,) = refusal(write(BASE + "publish: {gate: }\n"))
     assert empty.startswith("5:11: publish.gate: the gate is empty: write `gate: {}`")
@@ -142,18 +166,16 @@ def test_problems_of_nested_parameters_have_their_place_at_every_depth(write, re
         ["9:29", "parameters.optimizer.parameters.nadam.parameters.decay.mx"],
         ["10:11", "parameters.optimizer.parameters.nadam.parameters.q"],
     ]
-    spec, problems = parse(read_document(write(NESTED)))
+    spec, problems = valid_part(write(NESTED))
     assert len(problems) == 4
-    assert spec is not None
     assert list(spec.sample(1)[0]) == ["epochs", "optimizer"]
-    assert list(spec.sample(1)[0]["optimizer"]["nadam"]) == ["ok"]
+    assert list(spec.sample(1)[0]["optimizer"]["nadam"]) == ["decay", "ok"]
 
 
 def test_what_remains_has_no_nested_mapping_that_is_empty(write):
     text = "method: random\nparameters:\n  a: {parameters: {b: {parameters: {c: {values: []}}}}}\n  d: {value: 1}\n"
-    spec, problems = parse(read_document(write(text)))
+    spec, problems = valid_part(write(text))
     assert len(problems) == 1
-    assert spec is not None
     assert list(spec.parameters) == ["d"]
 
 

@@ -123,9 +123,19 @@ def test_what_the_format_says_against_a_setting_names_the_setting(path, setting,
 
 def test_problems_of_the_file_keep_their_place_beside_those_of_settings(document):
     changed = overridden(document, ["trial.x.y=1", "parameters.learning_rate.min=5", "seed=-1"])
-    _, problems = parse(changed)
-    lines = changed.complain(problems).problems
+    parsed = parse(changed)
+    lines = parsed.document.complain(parsed.problems).problems
     assert [line.split(": ")[0] for line in lines] == ["--set seed=-1", f"{document.where}:4:3"]
+
+
+def test_setting_replaces_a_variable_that_is_not_set(path, monkeypatch):
+    monkeypatch.delenv("GAELP_NOT_SET", raising=False)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"{text}seed: ${{GAELP_NOT_SET}}\nproject: ${{GAELP_NOT_SET}}\n", encoding="utf-8")
+    with pytest.raises(SweepFileError, match="project: the environment variable GAELP_NOT_SET") as refused:
+        plan_sweep(path, settings=["seed=3"])
+    assert len(refused.value.problems) == 1
+    assert plan_sweep(path, settings=["seed=3", "project=mine"]).spec.seed == 3
 
 
 def test_settings_reach_the_trials(path):

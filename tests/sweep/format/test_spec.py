@@ -104,13 +104,27 @@ def test_wrong_parameter_is_refused_with_its_line(write, parameter, complaint, r
         (
             "{distribution: gauss, min: 1, max: 3}",
             "4:19: parameters.learning_rate.distribution",
-            "unknown distribution 'gauss'. Known: beta, categorical, ",
+            "unknown distribution 'gauss'. Closest: log_normal, ",
         ),
         (
             "{distribution: log_unifrom, min: 1, max: 3}",
             "4:19: parameters.learning_rate.distribution",
             "unknown distribution 'log_unifrom'. Did you mean 'log_uniform'?",
         ),
+        *(
+            (
+                f"{{distribution: {theirs}, min: 1, max: 3}}",
+                "4:19: parameters.learning_rate.distribution",
+                f"unknown distribution '{theirs}'. Did you mean '{ours}'?",
+            )
+            for theirs, ours in [
+                ("loguniform", "log_uniform_values"),
+                ("log-uniform", "log_uniform_values"),
+                ("quniform", "q_uniform"),
+                ("randint", "int_uniform"),
+            ]
+        ),
+        ("{min: 0.1, upper: 0.2}", "4:29: parameters.learning_rate.upper", "unknown key. Did you mean 'max'?"),
         ("{min: 0.1, mx: 0.2}", "4:29: parameters.learning_rate.mx", "Did you mean 'max'?"),
         (
             "{lr: {min: 0.1, max: 0.2}}",
@@ -129,7 +143,11 @@ def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, pl
     ("lines", "place", "complaint"),
     [
         ("paramters: 3", "5:1: paramters", "unknown key. Did you mean 'parameters'?"),
-        ("zebra: 3", "5:1: zebra", "unknown key. Known: description, early_terminate, entity, max_c"),
+        (
+            "zebra: 3",
+            "5:1: zebra",
+            "unknown key. Closest: trial, metric, storage, run_cap, tracking; `gaelp-ray schema` lists all.",
+        ),
         ("select: {topk: 3}", "5:10: select.topk", "unknown key. Did you mean 'top_k'?"),
         ("resources: {cpus: 1}", "5:13: resources.cpus", "unknown key. Did you mean 'cpu'?"),
         ("tracking: {mod: offline}", "5:12: tracking.mod", "unknown key. Did you mean 'mode'?"),
@@ -166,6 +184,12 @@ def test_wrong_key_of_a_parameter_is_refused_with_its_place(write, parameter, pl
         ("scheduler: asha", "5:1: scheduler", "'asha' is no mapping of keys: write {type: asha}"),
         ("scheduler: {grace_period: 3}", "5:1: scheduler", "the key type is missing: one of none, asha, hyperband, "),
         ("scheduler: {type: ahsa}", "5:1: scheduler", "unknown type 'ahsa'. Did you mean 'asha'?"),
+        (
+            "scheduler: {type: hyperopt, grace_perod: 3}",
+            "5:1: scheduler",
+            "unknown type 'hyperopt'. Closest: hyperband, pbt, pb2, none, asha; `gaelp-ray schema` lists all. Its "
+            "other keys were not checked",
+        ),
         ("scheduler: {type: asha, grace_perod: 3}", "5:25: scheduler.grace_perod", "Did you mean 'grace_period'?"),
         ("scheduler: {type: asha, grace_period: 0}", "5:25: scheduler.grace_period", "0 should be greater than or eq"),
         (

@@ -246,6 +246,14 @@ def test_card_says_what_the_model_is_and_what_it_earned(plan):
     assert "flights that had no part in choosing" in text and "winner of the sweep `trip`" in text
 
 
+def test_card_lists_only_parameters_that_the_kept_agent_reads(plan):
+    sampled = {"agent_type": "BayesDual", "learning_rate": 0.01, "ppo.epochs": 2, "dual.shade": 5.0}
+    kept = trial("trip-00", 5.0, params=sampled, config={"agent_type": "BayesDual"})
+    won = select([arm("trip-00", "candidate", 5.0, 0.95, kept)], Verdict("winner", "trip-00"), DELIVER, 0.9)
+    listed = summary.card(plan, won).partition("sweep chose\n\n")[2].partition("\n\n## Use")[0]
+    assert listed == "- `agent_type`: BayesDual\n- `dual.shade`: 5.0"
+
+
 def test_card_of_the_control_arm_names_no_parameters_and_a_tie_is_said(plan):
     text = summary.card(plan, TIED)
     assert "- all defaults" in text and "choice among equals of the sweep `trip`" in text and CONTROL in text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gaelp_ray.sweep.planning.applicability import inapplicable
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.sweep.planning.applicability import applicable, default_training_length, inapplicable
 from gaelp_ray.sweep.planning.plan import plan_sweep
 
 
@@ -119,3 +120,37 @@ def test_field_that_is_both_fixed_and_swept_is_named_once_for_all_trials(texts, 
     assert texts("{learning_rate: {value: 0.1}}", "{learning_rate: 0.2, agent_type: BayesDual}") == said
     (record,) = found("{agent_type: {value: BayesDual}, learning_rate: {value: 0.1}}", "{learning_rate: 0.2}").values()
     assert record.applies_to == ("PPO on BayesDual",)  # the control arm, at 0.2
+
+
+@pytest.fixture
+def length(tmp_path):
+    """What is said of the default training length of a sweep file with these parameters and fixed fields."""
+
+    def length(parameters: str, trial: str = "{}") -> str:
+        path = tmp_path / "trip.yaml"
+        path.write_text(f"method: grid\nparameters: {parameters}\ntrial: {trial}\n", encoding="utf-8")
+        return default_training_length(plan_sweep(path))
+
+    return length
+
+
+def test_default_num_episodes_is_named_with_its_iterations(length):
+    remedy = "Set it with `trial: {num_episodes: 2048}`"
+    said = "num_episodes is not set: trials train on the default of 100 flights"
+    assert length("{learning_rate: {values: [0.1]}}") == f"{said} (4 iterations of batch_size 32). {remedy}"
+    swept = "{batch_size: {values: [16, 64]}}"
+    assert length(swept) == f"{said} (2 to 7 iterations of batch_size 16 to 64). {remedy}"
+
+
+def test_num_episodes_of_the_file_needs_no_remark(length):
+    assert length("{learning_rate: {values: [0.1]}}", "{num_episodes: 100}") == ""
+    assert length("{num_episodes: {values: [64, 100]}}") == ""
+    assert length("{dual.shade: {values: [0.1]}}", "{agent_type: BayesDual}") == ""  # which learns nothing
+
+
+def test_applicable_parameters_are_those_that_the_agent_reads():
+    params = {"agent_type": "BayesDual", "learning_rate": 0.1, "ppo.epochs": 2, "dual.shade": 0.1, "num_episodes": 64}
+    read = applicable(params, GAELPExperimentConfig(agent_type="BayesDual"))
+    assert read == {"agent_type": "BayesDual", "dual.shade": 0.1}
+    assert set(applicable(params, GAELPExperimentConfig())) == set(params)
+    assert applicable({"auction": "first_price"}, GAELPExperimentConfig(env="shop:Shop")) == {}

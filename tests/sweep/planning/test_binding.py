@@ -152,12 +152,12 @@ def test_defaults_written_out_are_no_request(plan):
 
 def test_a_random_search_needs_an_end_to_be_run(refusal):
     (problem,) = refusal(BASE.replace("run_cap: 3\n", ""))
-    assert problem == "1:1: method random has no end of its own: give run_cap, the number of configurations"
+    assert problem == "1:1: run_cap: method random has no end of its own: give run_cap, the number of configurations"
 
 
 def test_a_grid_too_large_to_run_needs_run_cap(plan, refusal):
     text = "method: grid\nparameters:\n  num_episodes: {min: 1, max: 2000}\n  batch_size: {min: 1, max: 1000}\n"
-    assert refusal(text) == ["1:1: a grid of 2,000,000 configurations: give run_cap"]
+    assert refusal(text) == ["1:1: run_cap: a grid of 2,000,000 configurations: give run_cap"]
     assert len(plan(text + "run_cap: 2\n").trials) == 3
 
 

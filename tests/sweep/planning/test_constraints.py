@@ -65,7 +65,7 @@ def test_every_metric_can_be_bounded_from_both_sides(metric, side):
     [
         ("max_cpaa", "unknown metric 'cpaa'. Did you mean 'cpa'?"),
         ("min_raos", "unknown metric 'raos'. Did you mean 'roas'?"),
-        ("max_zebra", "unknown metric 'zebra'. Known: "),
+        ("max_zebra", "unknown metric 'zebra'. Closest: "),
         ("cpa", "a bound has a side: write min_cpa or max_cpa"),
         ("maxcpa", "write min_ or max_ before the name of a metric. Did you mean 'cpa'?"),
         ("max_", "write min_ or max_ before the name of a metric. "),

@@ -72,7 +72,7 @@ def test_a_copy_is_read_in_place_of_its_file_as_it_is_or_changed(plan, tmp_path)
             "4:64: select.markets.2: airfrance-search@nominal is given twice: keep one",
         ),
         (
-            "select: {markets: [airfrance-search]}\ntrial: {env: 'shop:Shop'}",
+            "select: {markets: [airfrance-search]}\ntrial: {env: 'gymnasium:Env', ppo.reference: none}",
             "4:10: select.markets: a sweep in an environment of your own has no other markets: leave the key out",
         ),
         ("select: {markets: airfrance-search}", "4:10: select.markets: "),

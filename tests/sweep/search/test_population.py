@@ -5,19 +5,13 @@ from __future__ import annotations
 import copy
 
 import numpy as np
-import pytest
 
-from gaelp_ray.config import FIELD_NAMES, GAELPExperimentConfig
-from gaelp_ray.errors import SweepFileError
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.sweep.format.parameters import ParameterSpec
-from gaelp_ray.sweep.format.spec import SweepSpec
 from gaelp_ray.sweep.search.population import (
-    _FIXED,
     Mutations,
     adopted,
     changes,
-    fixed,
-    mutable,
     mutated,
     offspring,
     scaled,
@@ -28,12 +22,6 @@ from gaelp_ray.sweep.search.population import (
 
 def prior(**keys):
     return ParameterSpec(**keys).prior
-
-
-def sweep(parameters, **scheduler):
-    return SweepSpec(
-        name="s", method="random", run_cap=4, parameters=parameters, scheduler={"type": "pbt", **scheduler}
-    )
 
 
 def planned(name="a", seeds=(0,), seed=0, **params):
@@ -50,50 +38,6 @@ RATE = prior(min=0.001, max=0.1)
 def draws(value, distribution, resample=0.0, n=200):
     rng = np.random.default_rng(1)
     return [mutated(value, distribution, rng, resample) for _ in range(n)]
-
-
-def test_what_may_not_change_are_fields_and_say_why():
-    assert set(_FIXED) <= set(FIELD_NAMES)
-    for name in ("ppo.hidden_size", "batch_size", "num_episodes", "agent_type", "market", "sb3.reference"):
-        assert fixed(name), name
-    for name in ("cem.population", "env", "seed", "ppo.averaging", "ppo.initial_std"):
-        assert fixed(name), name
-    for name in ("learning_rate", "ppo.clip_range", "ppo.epochs", "dual.shade", "pid.kp", "cem.smoothing"):
-        assert not fixed(name), name
-
-
-def test_mutable_are_the_swept_parameters_that_may_change():
-    parameters = {
-        "learning_rate": {"min": 0.001, "max": 0.1},
-        "batch_size": {"values": [16, 32]},
-        "ppo": {"parameters": {"clip_range": {"values": [0.1, 0.2]}, "hidden_size": {"values": [32, 64]}}},
-        "ppo.gamma": {"value": 0.99},
-    }
-    assert list(mutable(sweep(parameters))) == ["learning_rate", "ppo.clip_range"]
-
-
-def test_mutations_of_the_file_decide_instead():
-    nested = {"ppo": {"parameters": {"entropy_coef": {"min": 0.0, "max": 0.01}}}, "ppo.epochs": {"values": [2, 4]}}
-    spec = sweep({"learning_rate": {"min": 0.001, "max": 0.1}}, hyperparam_mutations=nested)
-    assert list(mutable(spec)) == ["ppo.entropy_coef", "ppo.epochs"]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("batch_size", "hyperparam_mutations.batch_size: batch_size lays out the training"),
-        ("ppo.clip", "hyperparam_mutations.ppo.clip: unknown parameter. Did you mean 'ppo.clip_range'?"),
-    ],
-)
-def test_mutations_that_cannot_be_are_refused(name, words):
-    spec = sweep({"learning_rate": {"min": 0.001, "max": 0.1}}, hyperparam_mutations={name: {"values": [1, 2]}})
-    with pytest.raises(SweepFileError, match=words):
-        mutable(spec)
-
-
-def test_nothing_that_may_change_is_refused_with_every_reason():
-    with pytest.raises(SweepFileError, match=r"batch_size lays out.*; learning_rate is constant"):
-        mutable(sweep({"batch_size": {"values": [16, 32]}, "learning_rate": {"value": 0.1}}))
 
 
 def test_a_number_is_multiplied_or_drawn_anew():

@@ -18,7 +18,6 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.errors import InputError, SweepFileError
 from gaelp_ray.sweep.format.spec import SweepSpec
 from gaelp_ray.sweep.search.attempts import Attempts
 from gaelp_ray.sweep.search.schedulers import needs_all_trials_at_once, tune_environment, tune_scheduler
@@ -302,25 +301,9 @@ def test_what_runner_must_know():
         assert tune_environment(spec, 9) == always | {"TUNE_MAX_PENDING_TRIALS_PG": "9"}
 
 
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({"scheduler": {"type": "asha", "grace_period": 9}}, "grace_period: 9 is above the 8 iterations"),
-        ({"scheduler": {"type": "pbt"}, "method": "bayes"}, "method bayes would learn from: write `method: random`"),
-        ({"scheduler": {"type": "hyperband"}, "method": "bayes"}, "bayes proposes one after the other"),
-        ({"scheduler": {"type": "pbt"}, "seeds": {"min": 2, "max": 3}}, "starts some later: write `seeds: 2`"),
-        ({"scheduler": {"type": "pb2"}, "parameters": {"ppo.epochs": {"values": [2, 4]}}}, "write `type: pbt`"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused(keys, words):
-    with pytest.raises(SweepFileError, match=words):
-        tune_scheduler(spec_of(**keys), 8)
-
-
-def test_pb2_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
-    with pytest.raises(InputError, match="pb2 needs scikit-learn: pip install scikit-learn"):
-        tune_scheduler(spec_of(scheduler={"type": "pb2"}), 8)
+def test_asha_of_trials_that_are_shorter_than_its_grace_period_stops_none():
+    asha = tune_scheduler(spec_of(scheduler={"type": "asha", "grace_period": 9}), 8)._inner
+    assert [milestone for bracket in asha._brackets for milestone, _ in bracket._rungs] == [8]
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize", None])
