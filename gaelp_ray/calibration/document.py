@@ -56,15 +56,17 @@ class Wishes:
     budget: float | None = None
 
 
-def market_text(
-    table: CampaignTable, found: Estimates, wishes: Wishes, validation: Validation, held_out: HeldOut | None = None
-) -> str:
-    """The text of a market file."""
-    lines = [*_lines(table, found, wishes), *_validation(validation), *(_held_out(held_out) if held_out else ())]
-    return "\n".join(lines) + "\n"
+def market_text(table: CampaignTable, found: Estimates, wishes: Wishes, budget: Number) -> str:
+    """The text of a market file, without the evidence for it."""
+    return "\n".join(_lines(table, found, wishes, budget)) + "\n"
 
 
-def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[str]:
+def evidence_text(validation: Validation, held_out: HeldOut | None) -> str:
+    """The blocks of a market file that change nothing in the market."""
+    return "\n".join([*_validation(validation), *(_held_out(held_out) if held_out else ())]) + "\n"
+
+
+def _lines(table: CampaignTable, found: Estimates, wishes: Wishes, budget: Number) -> Iterator[str]:
     origin = table.origin
     shape = load_market(HOURS[wishes.hours])
     yield "# Calibrated by `gaelp-ray calibrate`. Every number carries its source: a key of `sources`, or `assumed`."
@@ -81,8 +83,7 @@ def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[s
     yield "# What the campaigns did in the whole period."
     yield from ["channels:", f"  source: {SOURCE}", "  rows:"]
     yield from (f"    - {_flow(row, SUM_DIGITS)}" for row in _channels(table))
-    days = _days(table, wishes)
-    yield _number("period_days", days)
+    yield _number("period_days", _days(table, wishes))
     if table.revenue is None:
         value = Number(wishes.order_value or math.nan, "assumed", "given on the command line")
         yield from ["", "outcomes:", f"  {_number('order_value', value)}"]
@@ -93,7 +94,7 @@ def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[s
     yield from ["", "# Share of the week's traffic in each hour; one row a day, Monday first.", "hour_of_week:"]
     yield from [f"  source: {shape.hour_of_week.source}", "  shares:"]
     yield from (f"    - {_flow(list(day))}" for day in shape.hour_of_week.shares)
-    yield from ["", "flight:", f"  {_number('budget', _budget(table, wishes, days))}"]
+    yield from ["", "flight:", f"  {_number('budget', budget)}"]
     yield from (f"  {_number(key, number)}" for key, number in ASSUMED_FLIGHT.items())
     yield from ["", "# How a flight departs from the calibrated means.", "departures:"]
     yield from (f"  {_number(key, number)}" for key, number in ASSUMED_DEPARTURES.items())
@@ -173,9 +174,9 @@ def _days(table: CampaignTable, wishes: Wishes) -> Number:
     return Number(table.origin.period.days, SOURCE, "calendar days, first to last")
 
 
-def _budget(table: CampaignTable, wishes: Wishes, days: Number) -> Number:
-    if wishes.budget is not None:
-        return Number(wishes.budget, "assumed", "given on the command line")
+def weekly_spend(table: CampaignTable, wishes: Wishes) -> Number:
+    """What the channels spent in seven days of the period."""
+    days = _days(table, wishes)
     weekly = 7.0 * float(table.cost.sum()) / days.value
     return Number(weekly, days.source, "what the channels spent per week of the period")
 

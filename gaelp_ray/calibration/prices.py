@@ -122,7 +122,8 @@ def bid_spread(table: CampaignTable) -> FloatArray:
     log_bid = np.log(known.bid)
     count = np.maximum(known.sums(np.ones(len(log_bid))), 1.0)
     centred = log_bid - (known.sums(log_bid) / count)[known.segment]
-    return np.sqrt(known.sums(centred**2) / count)
+    deviation: FloatArray = np.sqrt(known.sums(centred**2) / count)
+    return deviation
 
 
 def _log_sd_of_curves(table: CampaignTable, ratios: Shrunk) -> Shrunk | None:
@@ -157,7 +158,8 @@ def _price_curve(rows: CampaignTable, paid_over_bid: float) -> tuple[float, floa
 
     def residuals(theta: FloatArray) -> FloatArray:
         _, price = Pricing(Lognormal(float(np.exp(theta[1])))).clearing(log_bid, np.full_like(log_bid, theta[0]))
-        return weight * (price - cpc)
+        weighted: FloatArray = weight * (price - cpc)
+        return weighted
 
     bounds = ((middle - 15.0, np.log(LOG_SD[0])), (middle + 15.0, np.log(LOG_SD[1])))
     found = least_squares(residuals, (np.log(level), np.log(0.8)), bounds=bounds)

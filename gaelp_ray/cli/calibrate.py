@@ -39,7 +39,9 @@ def calibrate(
     period_days: Annotated[float | None, typer.Option(help="Days that the table covers, if it has no days.")] = None,
     hours: Annotated[str, typer.Option(help="Shape of the week: avito, open_bandit or alimama.")] = "avito",
     auction: Annotated[Literal["second_price", "first_price"], typer.Option(help="What winners pay.")] = "second_price",
-    budget: Annotated[float | None, typer.Option(help="Budget of a flight; default: the weekly spend.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Budget of a flight; default: what the market can spend.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the splits of the validation.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON.")] = False,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_exports import HEADER, Export
 
-from gaelp_ray.calibration import ColumnChoice, read_table
+from gaelp_ray.calibration import ColumnChoice, Wishes, calibrate, read_table, validation
 from gaelp_ray.calibration.prices import fit_prices
 from gaelp_ray.calibration.spread import FEW
 from gaelp_ray.market.landscape import lognormal_competition
@@ -23,6 +23,18 @@ def clicks_at_double_bid(table, prices, bids=None):
     )
     x = np.log(competition.bid) - competition.log_price
     return competition.shape.win(x + np.log(2.0)) / competition.shape.win(x), competition.bid
+
+
+def test_calibrated_market_file_answers_doubled_bids_as_each_channel_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "SPLITS", 2)
+    monkeypatch.setattr(validation, "FLOOR_SPLITS", 4)
+    market = calibrate(Export().write(tmp_path / "ads.csv"), ColumnChoice(), Wishes("m")).market
+    land = market.landscape
+    x = np.log(land.bid) - land.log_price
+    found = land.pricing.shape.win(x + np.log(2.0)) / land.pricing.shape.win(x)
+    # Bids of a market file are click-weighted, above the usual bid where high bids buy more.
+    np.testing.assert_allclose(found, Export().clicks_at_double_bid(), rtol=0.15)
+    np.testing.assert_allclose(land.cpc / land.bid, Export().paid_over_bid, rtol=0.05)
 
 
 @pytest.mark.parametrize("truth", [{}, {"log_sd": 0.4}, {"log_sd": 1.2}, {"days": 40, "clicks": 200.0}], ids=str)
