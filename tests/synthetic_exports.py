@@ -29,6 +29,7 @@ class Export:
     conversion_rate: float = 0.1
     order_value: float = 60.0
     demand_follows_bid: float = 0.0  # elasticity of the auctions of a day: 0 is an experiment, above 0 confounding
+    prices_follow_bid: float = 0.0  # elasticity of the competing prices of a day: above 0, bids answer the competition
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,11 +68,12 @@ class Export:
     def _day(self, rng: np.random.Generator, s: int) -> tuple[float, ...]:
         bid = round(self.usual_bid * np.exp(self.bid_log_sd * rng.standard_normal()), 2)
         demand = np.exp(self.demand_log_sd * rng.standard_normal()) * (bid / self.usual_bid) ** self.demand_follows_bid
-        won = self.won(s, bid)
+        level = (bid / self.usual_bid) ** self.prices_follow_bid
+        won = self.won(s, bid / level)
         usual = self.won(s, self.usual_bid)
         impressions = rng.poisson(demand * self.clicks / self.ctr * won / usual)
         clicks = rng.binomial(impressions, self.ctr)
-        prices = np.exp(self.price_level(s) + self.log_sd * ndtri(won * rng.random(clicks)))
+        prices = level * np.exp(self.price_level(s) + self.log_sd * ndtri(won * rng.random(clicks)))
         sold = rng.binomial(clicks, self.conversion_rate)
         revenue = rng.gamma(2.0 * sold, self.order_value / 2.0) if sold else 0.0
         return impressions, clicks, round(prices.sum(), 2), sold, round(revenue, 2), bid

@@ -68,6 +68,13 @@ def test_demand_that_moves_with_the_bid_is_caught_by_clicks_alone(tmp_path):
     assert found.cpc.mae.ratio < 1.0
 
 
+def test_bids_that_answer_the_competition_are_caught_by_clicks_alone(tmp_path):
+    found = response_of(tmp_path, prices_follow_bid=0.5)
+    assert found.clicks.mae.ratio > 1.5
+    assert found.clicks.coverage_90 < 0.6
+    assert found.cpc.mae.ratio < 1.0
+
+
 @pytest.mark.parametrize(
     ("truth", "columns", "reason"),
     [
