@@ -40,28 +40,27 @@ def choose_budget(landscape: Landscape, weekly: Number, asked: float | None) -> 
     """
     largest, highest = largest_spend(landscape), math.exp(landscape.budget_log_range)
     sure = _round_down(largest.quantile(1.0 - SURE) / highest)
-    bound = f"the market can spend {largest.mean:,.4g} per flight at the highest bids"
+    bound = f"the market can spend {_amount(largest.mean)} per flight at the highest bids"
     if asked is not None:
         number = Number(asked, "assumed", "given on the command line")
-        line = f"budget of a flight: {asked:g}, given on the command line; {bound}"
+        line = f"budget of a flight: {_amount(asked)}, given on the command line; {bound}"
         if asked > sure:
             draws = f"flights draw up to {highest:.2f} x the budget"
-            line = (
-                f"warning: --budget {asked:g}: the market cannot spend it: {bound}, and {draws}: give {sure:g} or less"
-            )
+            line = f"warning: --budget {_amount(asked)}: too large: {bound}, and {draws}: give {_amount(sure)} or less"
     elif weekly.value <= sure:
-        number, line = weekly, f"budget of a flight: {weekly.value:,.6g}, {weekly.note}; {bound}"
+        number, line = weekly, f"budget of a flight: {_amount(weekly.value)}, {weekly.note}; {bound}"
     else:
         why = (
-            f"{sure / largest.mean:.0%} of the {largest.mean:,.4g} that the market can spend per flight at the highest "
-            f"bids, so that {SURE:.0%} of flights can spend {highest:.2f} x the budget, the highest that they draw"
+            f"{sure / largest.mean:.0%} of the {_amount(largest.mean)} that the market can spend per flight at the "
+            f"highest bids, so that {SURE:.0%} of flights can spend {highest:.2f} x the budget, the highest that they draw"
         )
         number = Number(sure, weekly.source, why)
-        line = f"budget of a flight: {sure:g}, {why}; {weekly.value:,.4g} is {weekly.note} (--budget sets another)"
+        spent = f"{_amount(weekly.value)} is {weekly.note}"
+        line = f"budget of a flight: {_amount(sure)}, {why}; {spent} (--budget sets another)"
     clicks = number.value / _cpc(landscape)
     if clicks >= FEW_CLICKS:
         return Budget(number, (line,))
-    few = f"warning: {number.value:g} buys about {clicks:.0f} clicks: flights of fewer than {FEW_CLICKS} clicks"
+    few = f"warning: {_amount(number.value)} buys about {clicks:.0f} clicks: flights of fewer than {FEW_CLICKS} clicks"
     return Budget(number, (line, f"{few} fail to spend their budget by chance; lower `select.min_delivery`"))
 
 
@@ -69,6 +68,11 @@ def _cpc(landscape: Landscape) -> float:
     """Mean price of a click at the historical bids, over all channels."""
     win = landscape.pricing.shape.win(np.log(landscape.bid) - landscape.log_price)
     return float(np.average(landscape.cpc, weights=landscape.volume * landscape.ctr * win))
+
+
+def _amount(money: float) -> str:
+    """Four digits, or all before the point: as it can be typed after --budget."""
+    return f"{money:.0f}" if money >= 1000.0 else f"{money:.4g}"
 
 
 def _round_down(amount: float) -> float:

@@ -104,7 +104,7 @@ def _paid_over_bid(table: CampaignTable) -> Shrunk:
     mean = np.where(present, table.sums(weight * ratio) / np.maximum(total, 1e-300), common)
     mean = np.clip(mean, *PAID_OVER_BID)
     off, freedom = ratio - mean[table.segment], float((total - square / np.maximum(total, 1e-300))[present].sum())
-    if freedom > 0:
+    if freedom > 1e-9:
         slope = mean * (1.0 - mean)
         row = float((weight * (off / slope[table.segment]) ** 2).sum()) / freedom
         variance = row * square / np.maximum(total, 1.0) ** 2

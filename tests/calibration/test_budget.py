@@ -67,12 +67,12 @@ def test_a_budget_that_was_given_is_kept_and_warned_of_where_it_cannot_be_spent(
     fine = choose_budget(LAND, SPENT, 9_000.0)
     assert (fine.number.value, fine.number.source) == (9_000.0, "assumed")
     assert fine.remarks == (
-        "budget of a flight: 9000, given on the command line; the market can spend 3.996e+04 per flight at the highest "
+        "budget of a flight: 9000, given on the command line; the market can spend 39965 per flight at the highest "
         "bids",
     )
     much = choose_budget(LAND, SPENT, 20_000.0)
     assert much.number.value == 20_000.0
-    assert much.remarks[0].startswith("warning: --budget 20000: the market cannot spend it: ")
+    assert much.remarks[0].startswith("warning: --budget 20000: too large: the market can spend ")
     assert much.remarks[0].endswith("flights draw up to 2.01 x the budget: give 12000 or less")
 
 

@@ -37,7 +37,7 @@ def test_the_file_holds_the_table_and_its_source(source):
     weekly = rows[:, 2].sum() * 7 / 20
     assert market.flight.budget.value < weekly
     assert made.remarks[-1].endswith(
-        f"{weekly:,.4g} is what the channels spent per week of the period (--budget sets another)"
+        f"{weekly:.0f} is what the channels spent per week of the period (--budget sets another)"
     )
     assert market.validation == parse_market(made.text, "again").validation
     assert market.validation.cpc.mae.ratio == pytest.approx(made.validation.cpc.mae.ratio, rel=1e-4)

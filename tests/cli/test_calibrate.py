@@ -101,7 +101,7 @@ def test_budget_is_printed_with_its_reason_and_a_warning_where_it_cannot_be_spen
     assert line.endswith("is what the channels spent per week of the period (--budget sets another)")
     code, shown, _ = gaelp_ray(*COMMAND, "--overwrite", "--budget", "100000")
     assert code == 0
-    assert "warning: --budget 100000: the market cannot spend it: " in shown
+    assert "warning: --budget 100000: too large: " in shown
     assert load_market("my_market.yaml").flight.budget.value == 100_000
 
 
