@@ -52,7 +52,8 @@ def choose_budget(landscape: Landscape, weekly: Number, asked: float | None) -> 
     else:
         why = (
             f"{sure / largest.mean:.0%} of the {_amount(largest.mean)} that the market can spend per flight at the "
-            f"highest bids, so that {SURE:.0%} of flights can spend {highest:.2f} x the budget, the highest that they draw"
+            f"highest bids, so that {SURE:.0%} of flights can spend {highest:.2f} x the budget, "
+            "the highest that they draw"
         )
         number = Number(sure, weekly.source, why)
         spent = f"{_amount(weekly.value)} is {weekly.note}"
