@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 import yaml
 
-from gaelp_ray.calibration.fit import SOURCE, Estimates, Number
+from gaelp_ray.calibration.fit import Estimates
+from gaelp_ray.calibration.number import SOURCE, Number
+from gaelp_ray.calibration.prices import Prices
 from gaelp_ray.calibration.table import CampaignTable
 from gaelp_ray.market import load_market
 from gaelp_ray.market.held_out import HeldOut
-from gaelp_ray.market.validation import Validation
+from gaelp_ray.market.validation import PriceResponse, Validation
 
 HOURS = {"avito": "airfrance-search", "open_bandit": "kag-social", "alimama": "ipinyou-display"}
 """Shipped shapes of the week's traffic, and the markets that they are taken from."""
@@ -54,15 +56,17 @@ class Wishes:
     budget: float | None = None
 
 
-def market_text(
-    table: CampaignTable, found: Estimates, wishes: Wishes, validation: Validation, held_out: HeldOut | None = None
-) -> str:
-    """The text of a market file."""
-    lines = [*_lines(table, found, wishes), *_validation(validation), *(_held_out(held_out) if held_out else ())]
-    return "\n".join(lines) + "\n"
+def market_text(table: CampaignTable, found: Estimates, wishes: Wishes, budget: Number) -> str:
+    """The text of a market file, without the evidence for it."""
+    return "\n".join(_lines(table, found, wishes, budget)) + "\n"
 
 
-def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[str]:
+def evidence_text(validation: Validation, held_out: HeldOut | None) -> str:
+    """The blocks of a market file that change nothing in the market."""
+    return "\n".join([*_validation(validation), *(_held_out(held_out) if held_out else ())]) + "\n"
+
+
+def _lines(table: CampaignTable, found: Estimates, wishes: Wishes, budget: Number) -> Iterator[str]:
     origin = table.origin
     shape = load_market(HOURS[wishes.hours])
     yield "# Calibrated by `gaelp-ray calibrate`. Every number carries its source: a key of `sources`, or `assumed`."
@@ -79,18 +83,18 @@ def _lines(table: CampaignTable, found: Estimates, wishes: Wishes) -> Iterator[s
     yield "# What the campaigns did in the whole period."
     yield from ["channels:", f"  source: {SOURCE}", "  rows:"]
     yield from (f"    - {_flow(row, SUM_DIGITS)}" for row in _channels(table))
-    days = _days(table, wishes)
-    yield _number("period_days", days)
+    yield _number("period_days", _days(table, wishes))
     if table.revenue is None:
         value = Number(wishes.order_value or math.nan, "assumed", "given on the command line")
         yield from ["", "outcomes:", f"  {_number('order_value', value)}"]
     yield from ["", "# The highest competing bid of an auction is lognormal.", "prices:", "  kind: lognormal"]
-    yield f"  {_number('paid_over_bid', found.paid_over_bid)}"
-    yield f"  {_number('log_sd', found.log_sd)}"
+    yield f"  {_number('paid_over_bid', found.prices.paid_over_bid)}"
+    yield f"  {_number('log_sd', found.prices.log_sd)}"
+    yield from _prices_by_channel(table, found.prices)
     yield from ["", "# Share of the week's traffic in each hour; one row a day, Monday first.", "hour_of_week:"]
     yield from [f"  source: {shape.hour_of_week.source}", "  shares:"]
     yield from (f"    - {_flow(list(day))}" for day in shape.hour_of_week.shares)
-    yield from ["", "flight:", f"  {_number('budget', _budget(table, wishes, days))}"]
+    yield from ["", "flight:", f"  {_number('budget', budget)}"]
     yield from (f"  {_number(key, number)}" for key, number in ASSUMED_FLIGHT.items())
     yield from ["", "# How a flight departs from the calibrated means.", "departures:"]
     yield from (f"  {_number(key, number)}" for key, number in ASSUMED_DEPARTURES.items())
@@ -102,7 +106,7 @@ def _validation(validation: Validation) -> Iterator[str]:
     yield "# Fitted on random halves of the rows, simulated on the other halves; medians over the splits. Each error"
     yield "# stands beside its floor, the same error between the two real halves: 1 is as good as more real data."
     yield "validation:"
-    for key, value in validation.model_dump(mode="json").items():
+    for key, value in validation.model_dump(mode="json", exclude={"price_response"}).items():
         if not isinstance(value, dict) or key == "row_spread":
             yield f"  {key}: {_flow(value)}"
             continue
@@ -110,6 +114,22 @@ def _validation(validation: Validation) -> Iterator[str]:
         yield from (f"    {name}: {_flow(figure)}" for name, figure in value.items() if figure is not None)
         if value["coverage_90"] is None:
             yield "    coverage_90: null"
+    if validation.price_response is not None:
+        yield from _price_response(validation.price_response)
+
+
+def _price_response(response: PriceResponse) -> Iterator[str]:
+    if response.not_tested is not None:
+        yield f"  price_response: {_flow({'not_tested': response.not_tested})}"
+        return
+    yield "  # Rows of high bids in units of rows of low bids; errors are of the logarithms of these ratios."
+    yield "  price_response:"
+    for key, error in (("clicks", response.clicks), ("cpc", response.cpc)):
+        if error is not None:
+            yield f"    {key}:"
+            yield from (f"      {name}: {_flow(figure)}" for name, figure in error.model_dump(mode="json").items())
+    yield "    channels:"
+    yield from (f"      - {_flow(row.model_dump(mode='json'))}" for row in response.channels)
 
 
 def _held_out(held_out: HeldOut) -> Iterator[str]:
@@ -118,6 +138,15 @@ def _held_out(held_out: HeldOut) -> Iterator[str]:
     yield from [f"  {_pair('note', held_out.note)}", "  rows:"]
     for row in held_out.rows:
         yield f"    - {_flow(row.model_dump(exclude_none=True), SUM_DIGITS)}"
+
+
+def _prices_by_channel(table: CampaignTable, prices: Prices) -> Iterator[str]:
+    if not prices.has_bids:
+        return
+    note = "empirical Bayes: each channel's own, shrunk towards the numbers above as far as it is uncertain"
+    yield from ["  by_channel:", f"    source: {SOURCE}", f"    {_pair('note', note)}", "    rows:"]
+    for channel, paid, log_sd in zip(table.segments, prices.paid_over_bids, prices.log_sds, strict=True):
+        yield f"      - {_flow({'channel': channel, 'paid_over_bid': float(paid), 'log_sd': float(log_sd)})}"
 
 
 def _provenance(table: CampaignTable) -> str:
@@ -145,9 +174,9 @@ def _days(table: CampaignTable, wishes: Wishes) -> Number:
     return Number(table.origin.period.days, SOURCE, "calendar days, first to last")
 
 
-def _budget(table: CampaignTable, wishes: Wishes, days: Number) -> Number:
-    if wishes.budget is not None:
-        return Number(wishes.budget, "assumed", "given on the command line")
+def weekly_spend(table: CampaignTable, wishes: Wishes) -> Number:
+    """What the channels spent in seven days of the period."""
+    days = _days(table, wishes)
     weekly = 7.0 * float(table.cost.sum()) / days.value
     return Number(weekly, days.source, "what the channels spent per week of the period")
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaelp_ray.calibration import spread
+from gaelp_ray.calibration.number import SOURCE, Number
+from gaelp_ray.calibration.prices import Prices, fit_prices
 from gaelp_ray.calibration.table import BoolArray, CampaignTable
 from gaelp_ray.errors import TableError
 from gaelp_ray.records import FloatArray
@@ -18,16 +20,6 @@ MIN_CLICKS = 50
 """Clicks that a segment needs to be a channel of its own: the rates of fewer are mostly chance."""
 
 OTHER = "other"
-SOURCE = "table"
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number of a market file."""
-
-    value: float
-    source: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,8 +107,7 @@ def _check_funnel(table: CampaignTable) -> None:
 class Estimates:
     """What a table says about prices and orders, and how its rows differ."""
 
-    paid_over_bid: Number
-    log_sd: Number
+    prices: Prices
     order_value_shape: Number
     ctr_variation: float  # coefficients of variation between rows, beyond chance
     cpc_variation: float
@@ -125,14 +116,12 @@ class Estimates:
 
 def estimate(table: CampaignTable) -> Estimates:
     """Every parameter that is not a sum; what the table cannot tell is assumed and says so."""
-    paid = _paid_over_bid(table)
-    log_sd = _log_sd(table, paid.value)
+    prices = fit_prices(table)
     clicks, impressions = table.sums(table.clicks), table.sums(table.impressions)
     ctr, rate = _ratio(clicks, impressions), _ratio(table.sums(table.conversions), clicks)
-    price = _ratio(table.sums(table.cost), clicks) * spread.price_variation(log_sd.value, paid.value)
+    price = _ratio(table.sums(table.cost), clicks) * spread.price_variation(prices.log_sds, prices.paid_over_bids)
     return Estimates(
-        paid_over_bid=paid,
-        log_sd=log_sd,
+        prices=prices,
         order_value_shape=_order_shape(table),
         ctr_variation=spread.row_variation(table, table.impressions, table.clicks, ctr * (1.0 - ctr)),
         cpc_variation=spread.row_variation(table, table.clicks, np.where(table.clicks > 0, table.cost, 0.0), price**2),
@@ -148,22 +137,6 @@ def estimate(table: CampaignTable) -> Estimates:
 def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
     """above / below, and 0 where nothing was measured."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-
-
-def _paid_over_bid(table: CampaignTable) -> Number:
-    found = spread.paid_over_bid(table)
-    if found is None:
-        return Number(0.35, "assumed", "as in paid search, where it was measured; too few bids here")
-    return Number(found[0], SOURCE, f"click-weighted mean of CPC / bid over {found[1]} rows")
-
-
-def _log_sd(table: CampaignTable, paid_over_bid: float) -> Number:
-    found = spread.price_variations(table)
-    if found is None:
-        few = f"fewer than {spread.MIN_ROWS} rows of 1 to {spread.FEW} clicks: the table cannot tell"
-        return Number(0.8, "assumed", few)
-    note = f"from CPC against clicks per row: single prices vary by {found.own:.0%}, rows' levels by {found.shared:.0%}"
-    return Number(spread.price_log_sd(found, paid_over_bid), SOURCE, note)
 
 
 def _order_shape(table: CampaignTable) -> Number:

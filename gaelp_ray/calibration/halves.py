@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaelp_ray.calibration.fit import MIN_CLICKS, SOURCE
+from gaelp_ray.calibration.fit import MIN_CLICKS
+from gaelp_ray.calibration.number import SOURCE
 from gaelp_ray.calibration.table import BoolArray, CampaignTable
 from gaelp_ray.calibration.validation import enough, sums
 from gaelp_ray.market.held_out import NUMBERS, Campaign, HeldOut

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gaelp_ray.calibration.budget import choose_budget
 from gaelp_ray.calibration.columns import ColumnChoice
-from gaelp_ray.calibration.document import ASSUMED_DAYS, HOURS, Wishes, market_text
+from gaelp_ray.calibration.document import ASSUMED_DAYS, HOURS, Wishes, evidence_text, market_text, weekly_spend
 from gaelp_ray.calibration.fit import Pooled, estimate, pool
 from gaelp_ray.calibration.halves import random_halves
 from gaelp_ray.calibration.table import CampaignTable, Origin, read_table
@@ -35,9 +36,13 @@ def calibrate(path: Path, choice: ColumnChoice, wishes: Wishes, seed: int = 0) -
     pooled = pool(_with_revenue(table, wishes))
     found = estimate(pooled.table)
     validation = validate(pooled.table, wishes.order_value, seed)
-    text = market_text(pooled.table, found, wishes, validation, random_halves(pooled.table, seed))
-    market = parse_market(text, wishes.name)
-    return Calibration(market, text, table.origin, validation, tuple(_remarks(table, pooled, wishes)))
+    weekly = weekly_spend(pooled.table, wishes)
+    draft = parse_market(market_text(pooled.table, found, wishes, weekly), wishes.name)
+    budget = choose_budget(draft.landscape, weekly, wishes.budget)
+    text = market_text(pooled.table, found, wishes, budget.number)
+    text += evidence_text(validation, random_halves(pooled.table, seed))
+    remarks = (*_remarks(table, pooled, wishes), *budget.remarks)
+    return Calibration(parse_market(text, wishes.name), text, table.origin, validation, remarks)
 
 
 def _check(wishes: Wishes) -> None:

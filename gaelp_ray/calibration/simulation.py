@@ -16,7 +16,7 @@ from gaelp_ray.calibration.fit import Estimates, estimate
 from gaelp_ray.calibration.table import CampaignTable
 from gaelp_ray.market.auction import Hour, Purse, draw
 from gaelp_ray.market.landscape import lognormal_competition
-from gaelp_ray.market.prices import Pricing
+from gaelp_ray.market.prices import Lognormal, Pricing
 from gaelp_ray.records import FloatArray
 
 CHUNK = 500_000
@@ -95,24 +95,24 @@ def _hour(rng: np.random.Generator, found: Estimates, fit: _Fit, rows: CampaignT
     )
     # The spread of single prices is partly the rows' own levels; what is left is drawn within a row.
     level = np.sqrt(np.log1p(found.cpc_variation**2))
-    within = max(np.sqrt(max(found.log_sd.value**2 - level**2, 0.0)), 0.05)
+    within = np.maximum(np.sqrt(np.maximum(found.prices.log_sds**2 - level**2, 0.0)), 0.05)
     cpc = np.maximum(cpc, 1e-9) * np.exp(level * rng.standard_normal(cpc.shape) - level**2 / 2.0)
-    # Prices scale: one competition at a CPC of 1 serves all rows.
-    unit = lognormal_competition(np.ones(1), found.paid_over_bid.value, float(within))
-    pricing = Pricing(unit.shape)
+    # Prices scale: a competition at a CPC of 1 serves all rows of a segment.
+    unit = lognormal_competition(np.ones(len(within)), found.prices.paid_over_bids, within)
     won = unit.shape.win(np.log(unit.bid) - unit.log_price)
+    cell = np.tile(rows.segment, len(fit.ctr))
     shape = found.order_value_shape.value if rows.revenue is not None else NO_SPREAD
     exposures = np.tile(rows.impressions, len(fit.ctr))[None, :]
     hour = Hour(
-        volume=exposures / won,
-        log_price=unit.log_price + np.log(cpc),
-        pricing=pricing,
+        volume=exposures / won[cell],
+        log_price=unit.log_price[cell] + np.log(cpc),
+        pricing=Pricing(Lognormal(within[cell], len(cell))),
         ctr=around(rng, ctr, found.ctr_variation),
         conversion_rate=around(rng, rate, found.conversion_rate_variation),
         order_value=value[0],
         order_value_shape=shape,
     )
-    return hour, unit.bid * cpc
+    return hour, unit.bid[cell] * cpc
 
 
 def around(rng: np.random.Generator, mean: FloatArray, variation: float | FloatArray) -> FloatArray:

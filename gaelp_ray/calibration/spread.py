@@ -20,6 +20,9 @@ MIN_ROWS = 30
 
 FEW = 10
 
+SHARED, OWN = 0.02, 0.25
+"""Squared coefficients of variation of prices, before anything is known: of a row's level, and of a single price."""
+
 
 def row_variation(table: CampaignTable, trials: FloatArray, totals: FloatArray, chance: FloatArray) -> float:
     """Coefficient of variation of the rows' true rates around their segment's, beyond chance.
@@ -50,6 +53,7 @@ class PriceVariation:
 
     shared: float  # by all clicks of a row: its price level
     own: float  # of single clicks around their row's level
+    weights: FloatArray  # (S,) of the segments' own^2 in own^2
 
 
 def price_variations(table: CampaignTable) -> PriceVariation | None:
@@ -63,9 +67,10 @@ def price_variations(table: CampaignTable) -> PriceVariation | None:
     if int((paid & (table.clicks <= FEW)).sum()) < MIN_ROWS:
         return None
     n = table.clicks[paid]
-    cpc = (table.sums(table.cost) / np.maximum(table.sums(table.clicks), 1.0))[table.segment][paid]
+    segment = table.segment[paid]
+    cpc = (table.sums(table.cost) / np.maximum(table.sums(table.clicks), 1.0))[segment]
     square = (table.cost[paid] / n / cpc - 1.0) ** 2
-    shared, own = 0.02, 0.25
+    shared, own = SHARED, OWN
     for _ in range(2):
         weight = 1.0 / (shared + own / n + 1e-9) ** 2
         middle = np.average(1.0 / n, weights=weight)
@@ -73,27 +78,31 @@ def price_variations(table: CampaignTable) -> PriceVariation | None:
         slope = float((weight * across * square).sum() / max((weight * across**2).sum(), 1e-300))
         own = max(slope, 0.0)
         shared = max(float(np.average(square, weights=weight)) - own * middle, 0.0)
-    return PriceVariation(float(np.sqrt(shared)), float(np.sqrt(own)))
+    parts = np.bincount(segment, weight * across / n, len(table.segments))
+    weights = parts / parts.sum() if parts.sum() > 0 else np.bincount(segment, minlength=len(parts)) / len(segment)
+    return PriceVariation(float(np.sqrt(shared)), float(np.sqrt(own)), weights)
 
 
-def price_log_sd(found: PriceVariation, paid_over_bid: float) -> float:
+def price_log_sd(found: PriceVariation, paid_over_bid: FloatArray) -> float:
     """The spread of lognormal competing prices that rows' levels and single prices (below the bid) make together.
 
-    The latter by bisection in (0.05, 2).
+    The latter by bisection in (0.05, 2): one spread for segments that pay these shares of their bids, (S,).
     """
     low, high = 0.05, 2.0
     for _ in range(40):
         middle = (low + high) / 2.0
-        low, high = (middle, high) if price_variation(middle, paid_over_bid) < found.own else (low, middle)
+        square = float(found.weights @ price_variation(np.full(len(paid_over_bid), middle), paid_over_bid) ** 2)
+        low, high = (middle, high) if square < found.own**2 else (low, middle)
     return float(np.sqrt(low**2 + np.log1p(found.shared**2)))
 
 
-def price_variation(log_sd: float, paid_over_bid: float) -> float:
-    """Coefficient of variation of the price paid at the historical bid."""
-    competition = lognormal_competition(np.ones(1), paid_over_bid, log_sd)
+def price_variation(log_sd: FloatArray, paid_over_bid: FloatArray) -> FloatArray:
+    """Coefficient of variation of the price paid at the historical bid, (S,)."""
+    competition = lognormal_competition(np.ones(len(log_sd)), paid_over_bid, log_sd)
     pricing, log_bid = Pricing(competition.shape), np.log(competition.bid)
     win, price = pricing.clearing(log_bid, competition.log_price)
-    return float(np.sqrt(pricing.variance(log_bid, competition.log_price, win, price)[0])) / float(price[0])
+    deviation: FloatArray = np.sqrt(pricing.variance(log_bid, competition.log_price, win, price))
+    return deviation / price
 
 
 def order_shape(table: CampaignTable) -> float | None:
@@ -113,14 +122,3 @@ def order_shape(table: CampaignTable) -> float | None:
     value = some.sums(earned)[some.segment] / total
     squares, freedom = float(((earned / value - orders) ** 2).sum()), float((orders * (1.0 - orders / total)).sum())
     return float(np.clip(freedom / max(squares, 1e-300), 0.05, 100.0))
-
-
-def paid_over_bid(table: CampaignTable) -> tuple[float, int] | None:
-    """(click-weighted mean of CPC / bid inside (0.02, 0.94), rows); None without MIN_ROWS rows that have both."""
-    if table.bid is None:
-        return None
-    both = (table.clicks > 0) & (table.cost > 0) & (np.nan_to_num(table.bid) > 0)
-    if int(both.sum()) < MIN_ROWS:
-        return None
-    ratio = table.cost[both] / table.clicks[both] / table.bid[both]
-    return float(np.clip(np.average(ratio, weights=table.clicks[both]), 0.02, 0.94)), int(both.sum())

@@ -57,6 +57,7 @@ class CampaignTable:
     conversions: FloatArray
     revenue: FloatArray | None  # None: the table has none
     bid: FloatArray | None  # per click; NaN where a row has none
+    day: IndexArray | None = None  # equal numbers are equal days; None: the table has none
 
     def rows(self, chosen: BoolArray) -> CampaignTable:
         """Some of the rows, with all segments."""
@@ -69,6 +70,7 @@ class CampaignTable:
             conversions=self.conversions[chosen],
             revenue=None if self.revenue is None else self.revenue[chosen],
             bid=None if self.bid is None else self.bid[chosen],
+            day=None if self.day is None else self.day[chosen],
         )
 
     def sums(self, numbers: FloatArray) -> FloatArray:
@@ -96,7 +98,8 @@ def read_table(path: Path, choice: ColumnChoice) -> CampaignTable:
         raise TableError(f"{path.name} has a header (row {sheet.header_line}) and no rows below it")
     marks = _marks(sheet, style, choice.decimal)
     segments: dict[str, int] = {}
-    index = array("q")
+    index, day = array("q"), array("q")
+    days: dict[str, int] = {}
     numbers: dict[str, array[float]] = {name: array("d") for name in NUMBERS if name in sheet.columns.fields}
     for line, cells in sheet.rows():
         if sheet.sums_up(cells):
@@ -107,7 +110,10 @@ def read_table(path: Path, choice: ColumnChoice) -> CampaignTable:
             numbers[name].append(number)
         label = " / ".join(cells[place] or "-" for place in sheet.columns.segments)
         index.append(segments.setdefault(label, len(segments)))
-    return _table(_origin(sheet, style), segments, np.frombuffer(index, np.int64), numbers)
+        if "day" in sheet.columns.fields:
+            day.append(days.setdefault(cells[sheet.columns.fields["day"]], len(days)))
+    table = _table(_origin(sheet, style), segments, np.frombuffer(index, np.int64), numbers)
+    return replace(table, day=np.frombuffer(day, np.int64).astype(np.intp)) if day else table
 
 
 def _style(sheet: Sheet) -> _Style:

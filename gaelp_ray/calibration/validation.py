@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaelp_ray.calibration.fit import MIN_CLICKS, Estimates, estimate
+from gaelp_ray.calibration.response import validate_response
 from gaelp_ray.calibration.simulation import replicates_of
 from gaelp_ray.calibration.table import BoolArray, CampaignTable
 from gaelp_ray.market.validation import BesideFloor, MetricValidation, RowSpread, Validation
@@ -65,6 +66,7 @@ def validate(
         replicates=REPLICATES,
         seed=seed,
         row_spread=_row_spread(whole),
+        price_response=validate_response(table, halves, SPLITS),
         **{name: beside(m, models, floors, np.array(coverages)) for m, name in enumerate(METRICS)},
     )
 

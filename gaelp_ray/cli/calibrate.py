@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gaelp_ray.calibration import Calibration, ColumnChoice, Wishes
@@ -18,7 +19,7 @@ from gaelp_ray.calibration.columns import parse_choice
 from gaelp_ray.checkpoint import plain
 from gaelp_ray.cli.markets import market_facts
 from gaelp_ray.errors import StorageError
-from gaelp_ray.market.validation import BesideFloor, MetricValidation, Validation
+from gaelp_ray.market.validation import BesideFloor, MetricValidation, PriceResponse, Validation
 
 Words = list[str] | None
 
@@ -38,7 +39,9 @@ def calibrate(
     period_days: Annotated[float | None, typer.Option(help="Days that the table covers, if it has no days.")] = None,
     hours: Annotated[str, typer.Option(help="Shape of the week: avito, open_bandit or alimama.")] = "avito",
     auction: Annotated[Literal["second_price", "first_price"], typer.Option(help="What winners pay.")] = "second_price",
-    budget: Annotated[float | None, typer.Option(help="Budget of a flight; default: the weekly spend.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Budget of a flight; default: what the market can spend.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the splits of the validation.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON.")] = False,
@@ -118,7 +121,14 @@ def validation_table(validation: Validation, console: Console) -> None:
     for title, metric in _metrics(validation):
         for row in _rows(title, metric):
             table.add_row(*row)
+    response = validation.price_response
+    if response:
+        for title, error in (("clicks, high / low bids", response.clicks), ("CPC, high / low bids", response.cpc)):
+            if error:
+                table.add_row(title, "MAE of log", *_beside(error.mae), f"{error.coverage_90:.0%}")
     console.print(table)
+    if response:
+        _price_response(response, console)
     console.print(
         f"noise floor: the same between the two real halves, median of {validation.floor_splits} splits; a ratio of 1 "
         "is as good as more real data; intervals from "
@@ -126,6 +136,19 @@ def validation_table(validation: Validation, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _price_response(response: PriceResponse, console: Console) -> None:
+    """Clicks per row and CPC of rows of high bids, in units of rows of low bids; or why there is no test."""
+    if response.not_tested is not None:
+        console.print(f"price response: not tested ({response.not_tested})", markup=False, highlight=False)
+        return
+    console.print("price response: rows of high bids / rows of low bids of a channel, on the unseen halves")
+    table = Table("", "bid", "clicks", "predicted", "CPC", "predicted", box=None, header_style="bold")
+    for row in response.channels:
+        ratios = (row.bids, row.clicks, row.predicted_clicks, row.cpc, row.predicted_cpc)
+        table.add_row(escape(row.channel), *(f"x{ratio:.2f}" for ratio in ratios))
+    console.print(table)
 
 
 def _metrics(validation: Validation) -> list[tuple[str, MetricValidation]]:

@@ -74,4 +74,15 @@ def _validated(validation: Mapping[str, Any]) -> str:
     names = {"ctr": "CTR", "cpc": "CPC", "conversion_rate": "conversion rate", "roas": "ROAS"}
     ratios = ((title, validation[name]["mae"]["ratio"]) for name, title in names.items())
     told = ", ".join(f"{title} {ratio:.2f}" for title, ratio in ratios if ratio is not None)
-    return f"validated on held-out rows: mean error / noise floor {told}"
+    return f"validated on held-out rows: mean error / noise floor {told}{_price_response(validation)}"
+
+
+def _price_response(validation: Mapping[str, Any]) -> str:
+    """How the price response did; empty for a market that was calibrated before it was tested."""
+    response = validation.get("price_response")
+    if response is None:
+        return ""
+    if response["not_tested"] is not None:
+        return f"; price response: not tested ({response['not_tested']})"
+    clicks, cpc = (response[name]["mae"]["ratio"] for name in ("clicks", "cpc"))
+    return f"; price response: clicks {clicks:.2f}, CPC {cpc:.2f}"

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from gaelp_ray.errors import did_you_mean
 from gaelp_ray.market.landscape import Competition, lognormal_competition, table_competition
 
 
@@ -85,17 +94,57 @@ class Outcomes(Block):
     order_value: Positive
 
 
+class ChannelPrices(Block):
+    """Prices of one channel: its own paid_over_bid and log_sd in the place of the market's."""
+
+    channel: str
+    paid_over_bid: float = Field(gt=0, lt=0.95)
+    log_sd: float = Field(gt=0, lt=5)
+
+
+class PricesByChannel(Block):
+    """Channels with prices of their own, from one source."""
+
+    source: str
+    note: str = ""
+    rows: tuple[ChannelPrices, ...] = Field(min_length=1)
+
+
 class LognormalPrices(Block):
     """Spread of competing prices per click, and how far below the bid the paid price lies."""
 
     kind: Literal["lognormal"]
     paid_over_bid: Annotated[Sourced, within(0.0, 0.95)]
     log_sd: Annotated[Sourced, within(0.0, 5.0)]
+    by_channel: PricesByChannel | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_an_absent_block(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `by_channel` out where it is absent: the hashes of markets that never had it stay the same."""
+        data: dict[str, Any] = serialize(self)
+        if self.by_channel is None:
+            data.pop("by_channel", None)
+        return data
+
+    def check(self, channels: Sequence[str]) -> None:
+        """Raises ValueError: `by_channel` names an unknown channel, or one channel twice."""
+        rows = self.by_channel.rows if self.by_channel else ()
+        names = [row.channel for row in rows]
+        for name in names:
+            if name not in channels:
+                raise ValueError(f"prices.by_channel: no channel {name!r}. {did_you_mean(name, channels)}")
+            if names.count(name) > 1:
+                raise ValueError(f"prices.by_channel: {name!r} is listed twice: keep one row")
 
     def competition(self, channels: Sequence[Channel]) -> Competition:
         """Prices at which the channels would have paid what they paid."""
         cpc = np.array([row.cost / row.clicks for row in channels])
-        return lognormal_competition(cpc, self.paid_over_bid.value, self.log_sd.value)
+        paid, log_sd = self.paid_over_bid.value, self.log_sd.value
+        if self.by_channel is None:
+            return lognormal_competition(cpc, paid, log_sd)
+        own = {row.channel: (row.paid_over_bid, row.log_sd) for row in self.by_channel.rows}
+        each = np.array([own.get(row.name, (paid, log_sd)) for row in channels])
+        return lognormal_competition(cpc, each[:, 0], each[:, 1])
 
 
 class PriceRow(Block):
@@ -129,10 +178,13 @@ class TablePrices(Block):
             raise ValueError("shares must lie below 1, and quantiles within the end of the table")
         return self
 
-    def competition(self, channels: Sequence[Channel]) -> Competition:
-        """Prices per click of channels with these click-through rates."""
-        if [row.channel for row in self.rows] != [channel.name for channel in channels]:
+    def check(self, channels: Sequence[str]) -> None:
+        """Raises ValueError: the rows do not name the channels in their order."""
+        if [row.channel for row in self.rows] != list(channels):
             raise ValueError("prices.rows must name the channels in their order")
+
+    def competition(self, channels: Sequence[Channel]) -> Competition:
+        """Prices per click of channels with these click-through rates; `channels` are those of the rows."""
         shares = np.array([0.0, *self.shares, 1.0])
         tables = [([0.0, *row.quantiles, self.end], list(row.win_rate * shares)) for row in self.rows]
         ctr = np.array([channel.clicks / channel.impressions for channel in channels])

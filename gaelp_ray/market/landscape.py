@@ -165,10 +165,12 @@ def solve_landscape(
     )
 
 
-def lognormal_competition(cpc: FloatArray, paid_over_bid: float, log_sd: float) -> Competition:
-    """Lognormal prices whose mean below the historical bid is the price paid."""
+def lognormal_competition(
+    cpc: FloatArray, paid_over_bid: float | FloatArray, log_sd: float | FloatArray
+) -> Competition:
+    """Lognormal prices whose mean below the historical bid is the price paid; one number for all channels, or (S,)."""
     bid = cpc / paid_over_bid
-    return Competition(bid, solve_log_price(cpc, bid, log_sd), Lognormal(log_sd))
+    return Competition(bid, solve_log_price(cpc, bid, log_sd), Lognormal(log_sd, np.size(log_sd)))
 
 
 TABLE_BINS = 300
@@ -187,7 +189,7 @@ def table_competition(
     return Competition(bid * per_click, np.log(per_click), shape)
 
 
-def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float) -> FloatArray:
+def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float | FloatArray) -> FloatArray:
     """Location mu of a lognormal price whose mean below `bid` is `paid`, (S,), by bisection.
 
     Mean below the bid: exp(mu + sd^2/2) Phi(z - sd) / Phi(z), z = (ln bid - mu) / sd. It grows with mu from 0 towards

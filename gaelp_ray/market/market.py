@@ -88,6 +88,7 @@ class Market(Block):
             raise ValueError("channels without revenue need `outcomes.order_value`")
         if (given is None or given.conversion_rate is None) and any(r.conversions is None for r in self.channels.rows):
             raise ValueError("channels without conversions need `outcomes.conversion_rate`")
+        self.prices.check(self.channel_names)
         self.prices.competition(self.channels.rows)
         spend_caps(self.spend_caps, self.channel_names)
         if self.held_out:

@@ -48,9 +48,9 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class Lognormal:
-    """log price ~ Normal(0, log_sd)."""
+    """log price ~ Normal(0, log_sd); one log_sd for all channels, or one each, (S,)."""
 
-    log_sd: float
+    log_sd: float | FloatArray
     channels: int = 1
 
     def win(self, x: FloatArray) -> FloatArray:

@@ -41,6 +41,33 @@ class RowSpread(Block):
     conversion_rate: float = Field(ge=0)
 
 
+class ResponseError(Block):
+    """Error of the predicted log ratio between rows of high and of low bids: medians over random splits of the rows."""
+
+    mae: BesideFloor
+    coverage_90: float = Field(ge=0, le=1)  # of the real log ratios by the 90 % intervals
+
+
+class ChannelResponse(Block):
+    """One channel's rows of high bids in units of its rows of low bids, in halves that the fit has not seen."""
+
+    channel: str
+    bids: float
+    clicks: float  # per row
+    predicted_clicks: float
+    cpc: float
+    predicted_cpc: float
+
+
+class PriceResponse(Block):
+    """Clicks and prices as functions of the bid: a test on rows of different bids, or the reason why there is none."""
+
+    not_tested: str | None = None
+    clicks: ResponseError | None = None
+    cpc: ResponseError | None = None
+    channels: tuple[ChannelResponse, ...] = ()
+
+
 class Validation(Block):
     """Fit on a random half of the rows, simulate the other half, compare per segment."""
 
@@ -57,3 +84,4 @@ class Validation(Block):
     cpc: MetricValidation
     conversion_rate: MetricValidation
     roas: MetricValidation
+    price_response: PriceResponse | None = None  # None: calibrated before this was tested

@@ -39,9 +39,9 @@ def test_prices_of_a_known_market_are_recovered(truth, known):
     rng = np.random.default_rng(0)
     prices = np.exp(truth().log_sd * rng.standard_normal(1_000_000))
     paid = prices[prices < truth().bid_over_price].mean() / truth().bid_over_price
-    assert fitted(known, lambda found: found.paid_over_bid.value) == pytest.approx(paid, rel=0.03)
-    assert fitted(known, lambda found: found.log_sd.value) == pytest.approx(truth().log_sd, rel=0.2)
-    assert all(estimate(table).log_sd.source == SOURCE for table in known)
+    assert fitted(known, lambda found: found.prices.paid_over_bid.value) == pytest.approx(paid, rel=0.03)
+    assert fitted(known, lambda found: found.prices.log_sd.value) == pytest.approx(truth().log_sd, rel=0.2)
+    assert all(estimate(table).prices.log_sd.source == SOURCE for table in known)
 
 
 def test_spreads_between_rows_of_a_known_market_are_recovered(truth, known):
@@ -58,13 +58,14 @@ def test_rows_that_differ_by_chance_alone_have_no_spread(truth, tmp_path):
     assert found.ctr_variation < 0.06
     assert found.cpc_variation < 0.06
     assert found.conversion_rate_variation < 0.15
-    assert found.log_sd.value == pytest.approx(0.4, rel=0.2)
+    assert found.prices.log_sd.value == pytest.approx(0.4, rel=0.2)
 
 
 def test_price_spread_inverts_the_variation_of_paid_prices():
-    variation = spread.price_variation(0.7, 0.4)
-    assert spread.price_log_sd(spread.PriceVariation(0.0, variation), 0.4) == pytest.approx(0.7, rel=1e-3)
-    together = spread.price_log_sd(spread.PriceVariation(0.2, variation), 0.4)
+    paid, weights = np.array([0.4, 0.1]), np.array([0.3, 0.7])
+    variation = float(np.sqrt(weights @ spread.price_variation(np.full(2, 0.7), paid) ** 2))
+    assert spread.price_log_sd(spread.PriceVariation(0.0, variation, weights), paid) == pytest.approx(0.7, rel=1e-3)
+    together = spread.price_log_sd(spread.PriceVariation(0.2, variation, weights), paid)
     assert together == pytest.approx(np.hypot(0.7, np.sqrt(np.log1p(0.04))), rel=1e-3)
 
 
@@ -72,8 +73,8 @@ def test_what_a_table_cannot_tell_is_assumed_and_says_so(known):
     table = known[0]
     busy = table.rows(table.clicks > spread.FEW)
     found = estimate(replace(busy, bid=None, revenue=None))
-    assert (found.paid_over_bid.source, found.paid_over_bid.value) == ("assumed", 0.35)
-    assert (found.log_sd.source, found.log_sd.value) == ("assumed", 0.8)
+    assert (found.prices.paid_over_bid.source, found.prices.paid_over_bid.value) == ("assumed", 0.35)
+    assert (found.prices.log_sd.source, found.prices.log_sd.value) == ("assumed", 0.8)
     assert (found.order_value_shape.source, found.order_value_shape.value) == ("assumed", 2.11486)
 
 

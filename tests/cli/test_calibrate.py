@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from synthetic_exports import Export
 
 from gaelp_ray.agents import make_agent
 from gaelp_ray.calibration import validation
@@ -41,7 +42,7 @@ OPTIONS = ("--columns", "impressions=Imps,conversions=Sales", "--segment", "Them
 COMMAND = ("calibrate", "campaigns.csv", "-o", "my_market.yaml", *OPTIONS)
 
 
-def test_prints_every_error_beside_its_floor_and_writes_the_market(gaelp_ray):
+def test_prints_every_error_beside_its_floor_and_writes_the_market(gaelp_ray, here):
     code, shown, said = gaelp_ray(*COMMAND)
     assert (code, said) == (0, "")
     lines = shown.splitlines()
@@ -55,6 +56,8 @@ def test_prints_every_error_beside_its_floor_and_writes_the_market(gaelp_ray):
         simulated, floor, ratio, covered = row.split("MAE")[1].split()
         assert float(simulated) / float(floor) == pytest.approx(float(ratio), abs=0.01)
         assert covered.endswith("%")
+    assert "price response: not tested (no column of bids)" in lines
+    assert "price_response: {not_tested: no column of bids}" in here.joinpath("my_market.yaml").read_text()
     assert lines[-1] == "market file: my_market.yaml"
 
 
@@ -70,6 +73,36 @@ def test_the_market_can_be_listed_planned_and_flown(gaelp_ray, here):
     market = load_market("my_market.yaml")
     flown = evaluate(make_agent(GAELPExperimentConfig(agent_type="BayesDual"), market.landscape), market, 16, [0])
     assert 0.5 < flown.metrics.optimality <= 1.0
+
+
+def test_price_response_is_printed_per_channel_where_bids_vary(gaelp_ray, here):
+    Export(days=80).write(here / "bids.csv")
+    code, shown, _ = gaelp_ray("calibrate", "bids.csv", "-o", "bids.yaml")
+    assert code == 0
+    lines = shown.splitlines()
+    response = load_market("bids.yaml").validation.price_response
+    for title, error in (("clicks, high / low bids", response.clicks), ("CPC, high / low bids", response.cpc)):
+        value, floor, ratio, covered = next(line for line in lines if title in line).split("MAE of log")[1].split()
+        assert float(value) / float(floor) == pytest.approx(float(ratio), abs=0.01)
+        assert covered == f"{error.coverage_90:.0%}"
+    start = next(n for n, line in enumerate(lines) if line.startswith("price response: rows of high bids"))
+    for row, line in zip(response.channels, lines[start + 2 : start + 6], strict=True):
+        assert line.split()[:4] == [*row.channel.split(), f"x{row.bids:.2f}", f"x{row.clicks:.2f}"]
+    assert "not tested" not in shown
+    listed = gaelp_ray("markets", "bids.yaml")[1]
+    assert f"; price response: clicks {response.clicks.mae.ratio:.2f}, CPC {response.cpc.mae.ratio:.2f}" in listed
+    assert "; price response: not tested" not in listed
+
+
+def test_budget_is_printed_with_its_reason_and_a_warning_where_it_cannot_be_spent(gaelp_ray):
+    shown = gaelp_ray(*COMMAND)[1]
+    line = next(line for line in shown.splitlines() if line.startswith("budget of a flight: "))
+    assert "that the market can spend per flight at the highest bids" in line
+    assert line.endswith("is what the channels spent per week of the period (--budget sets another)")
+    code, shown, _ = gaelp_ray(*COMMAND, "--overwrite", "--budget", "100000")
+    assert code == 0
+    assert "warning: --budget 100000: too large: " in shown
+    assert load_market("my_market.yaml").flight.budget.value == 100_000
 
 
 def test_json_holds_the_validation_with_its_floors(gaelp_ray):
