@@ -157,9 +157,9 @@ def _may_run_out(purse: Purse, clicks: IntArray, cost: FloatArray, prices: Price
     mean, variance = number * price, number * prices.variance[flights]
     excess = np.where(number > 0, bid - price, 0.0)
     most_in_all = _upper_bound(mean.sum(axis=1), variance.sum(axis=1), excess.max(axis=1))
-    short = np.maximum(most_in_all, cost.sum(axis=1)) > purse.flight[flights]
+    short = np.fmax(most_in_all, cost.sum(axis=1)) > purse.flight[flights]
     if purse.channel is not None:
-        short |= (np.maximum(_upper_bound(mean, variance, excess), cost) > purse.channel[flights]).any(axis=1)
+        short |= (np.fmax(_upper_bound(mean, variance, excess), cost) > purse.channel[flights]).any(axis=1)
     flights = flights[short]
     longest = int(clicks[flights].sum(axis=1).max(initial=0))
     return np.array_split(flights, flights.size * longest // BLOCK + 1) if flights.size else []
@@ -200,10 +200,9 @@ def _resolve(
             bill = np.where(channel == s, paid, bill)
     bill, until = _pay(bill, time, purse.flight[flights])
     cell = (channel + channels * np.arange(len(flights))[:, None]).ravel()
-    number, cost = (
-        np.bincount(cell, weights.ravel(), clicks.size).reshape(clicks.shape) for weights in (bill > 0, bill)
-    )
-    return number.astype(np.int64), cost, np.minimum(served, until[:, None])
+    number = np.bincount(cell, bill.ravel() > 0.0, clicks.size).astype(np.int64)
+    cost = np.bincount(cell, bill.ravel(), clicks.size).astype(np.float64)
+    return number.reshape(clicks.shape), cost.reshape(clicks.shape), np.minimum(served, until[:, None])
 
 
 def _pay(bill: FloatArray, time: FloatArray, purse: FloatArray) -> tuple[FloatArray, FloatArray]:
