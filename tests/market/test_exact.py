@@ -128,7 +128,7 @@ def money(amount: float, caps: np.ndarray | None = None) -> Purse:
     ids=["4", "40", "120", "first price", "price table", "caps and budget"],
 )
 def test_hour_in_which_money_runs_out_agrees_with_single_auctions(state, purse):
-    assert agree(aggregated(state, 2, purse, 20_000), singly(state, 1, purse, 1000)) == {}
+    assert agree(aggregated(state, 2, purse, 5000), singly(state, 1, purse, 1000)) == {}
 
 
 def test_the_comparison_is_fair_to_itself(exact):
