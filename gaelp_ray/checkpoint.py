@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
@@ -68,8 +69,8 @@ def save_model(folder: Path, model: Model) -> None:
 def load_model(folder: Path) -> Model:
     """Read an agent back.
 
-    Raises ModelError: no model there, damaged, of a newer format, or inconsistent; an environment of the user's own
-    that is another one by now. Raises OwnEnvError if that environment is not there.
+    Raises ModelError: no model there, damaged, of a newer format, inconsistent, or with weights that are not finite; an
+    environment of the user's own that is another one by now. Raises OwnEnvError if that environment is not there.
     """
     description = _read_description(folder)
     arrays = _read_arrays(folder, description["sha256"])
@@ -132,9 +133,21 @@ def _read_arrays(folder: Path, expected: str) -> dict[str, Any]:
         )
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return dict(stored)
+            arrays = dict(stored)
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} holds no plain arrays ({error}). Fetch the model again.") from None
+    for name, array in arrays.items():
+        _require_finite(path, name, array)
+    return arrays
+
+
+def _require_finite(path: Path, name: str, array: npt.NDArray[Any]) -> None:
+    if np.issubdtype(array.dtype, np.inexact) and not np.isfinite(array).all():
+        number = np.count_nonzero(~np.isfinite(array))
+        raise ModelError(
+            f"{path}: {name}: {number} of {array.size} numbers are NaN or infinite: the training diverged. Choose "
+            "another model, or train again with a lower learning_rate"
+        )
 
 
 def write_json(path: Path, content: Any) -> None:

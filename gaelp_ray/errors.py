@@ -16,6 +16,7 @@
     ├── ClusterError          a cluster has lost a submitted sweep, or does not say any more how it goes
     │   └── HeadAway              its head does not answer now: it is asked again, for some minutes
     ├── TrackingError         W&B is away, refuses the key, or did not take a run: what was measured lies in the folder
+    ├── ActionError           an action that no bid can be made of: wrong shape, NaN or infinite; also a ValueError
     ├── SweepInterrupted      Ctrl-C: exit code 130, what was finished stays
     └── TrainingError         a training cannot go on: the trial has failed, the sweep goes on
 
@@ -112,6 +113,10 @@ class ClusterError(GaelpError):
 
 class HeadAway(ClusterError):
     """The head of a cluster does not answer now; it may later."""
+
+
+class ActionError(GaelpError, ValueError):
+    """An action that no bid can be made of: of the wrong shape, NaN or infinite."""
 
 
 class SweepInterrupted(GaelpError):

@@ -110,7 +110,12 @@ class EpisodeMetrics:
 
     @property
     def optimality(self) -> float:
-        """Expected revenue / expected revenue of the hindsight optimum (0..1)."""
+        """Expected revenue / expected revenue of the hindsight optimum.
+
+        The optimum is the most that bids with an expected cost of the budget expect to earn, so no bidder exceeds 1 in
+        expectation (but for the part of a last click that is not billed, and the optimum's precision with fatigue). A
+        single flight can: only the luck of orders is averaged out, not that of auctions, their clicks and prices.
+        """
         return ratio(self.expected_revenue, self.oracle_revenue)
 
     @property

@@ -275,3 +275,18 @@ def test_arrays_that_are_no_archive_are_refused(saved):
 def test_a_model_about_which_nothing_is_said_loads(saved):
     describe(saved, about=None)
     assert load_model(saved).about == {}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_the_name_of_their_array(saved, value):
+    with np.load(saved / "model.npz") as stored:
+        arrays = dict(stored)
+    arrays["parameter_1"].flat[:2] = value
+    forge(saved, npz(**arrays))
+    with pytest.raises(ModelError) as caught:
+        load_model(saved)
+    size = arrays["parameter_1"].size
+    assert str(caught.value) == (
+        f"{saved / 'model.npz'}: parameter_1: 2 of {size} numbers are NaN or infinite: the training diverged. Choose "
+        "another model, or train again with a lower learning_rate"
+    )

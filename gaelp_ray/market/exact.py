@@ -6,47 +6,92 @@ The yardstick of auction.draw(), which resolves an hour in aggregate: both must 
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from gaelp_ray.market.auction import Hour, Outcome
+import numpy as np
+import numpy.typing as npt
+
+from gaelp_ray.market.auction import Hour, Outcome, Purse
 from gaelp_ray.market.prices import Shape
 from gaelp_ray.records import FloatArray
 
 
-def draw_every_auction(rng: np.random.Generator, hour: Hour, bids: FloatArray) -> Outcome:
-    """Draw one hour at these bids, (B, S), without a budget; conversions are reported at once."""
+@dataclass(frozen=True)
+class Won:
+    """Every auction that one channel of one flight would win with unlimited money: arrays of one entry each."""
+
+    time: FloatArray  # within the hour, 0..1
+    price: FloatArray  # of a click
+    clicked: npt.NDArray[np.bool_]
+    order: FloatArray  # revenue of the conversion; NaN without one
+
+
+def draw_every_auction(rng: np.random.Generator, hour: Hour, bids: FloatArray, purse: Purse) -> Outcome:
+    """Draw one hour at these bids, (B, S); conversions are reported at once.
+
+    Auctions happen in order of time. Flights and channels are served while their purse holds money, and the click that
+    empties a purse is billed what is left in it.
+    """
     win, price = hour.pricing.clearing(np.log(bids), hour.log_price)
-    cells = [_cell(rng, hour, bids, cell) for cell in np.ndindex(*bids.shape)]
-    impressions, clicks, cost, conversions, revenue = (
-        np.array(column).reshape(bids.shape) for column in zip(*cells, strict=True)
-    )
-    return Outcome(
-        impressions,
-        clicks,
+    rows = [_flight(rng, hour, bids, purse, flight) for flight in range(len(bids))]
+    impressions, clicks, cost, conversions, revenue = (np.array(column) for column in zip(*rows, strict=True))
+    pending = np.zeros_like(conversions)
+    return Outcome(impressions, clicks, cost, conversions, revenue, pending, win, price, purse.open())
+
+
+def _flight(
+    rng: np.random.Generator, hour: Hour, bids: FloatArray, purse: Purse, flight: int
+) -> tuple[list[int], list[int], FloatArray, list[int], list[float]]:
+    """(impressions, clicks, cost, conversions, revenue) of one flight, by channel."""
+    channels = range(bids.shape[1])
+    won = [_won(rng, hour, bids, (flight, channel)) for channel in channels]
+    caps = np.full(len(channels), np.inf) if purse.channel is None else purse.channel[flight]
+    cost, until = _serve(won, float(purse.flight[flight]), caps)
+    served = [one.time <= end for one, end in zip(won, until, strict=True)]
+    orders = [one.order[on & ~np.isnan(one.order)] for one, on in zip(won, served, strict=True)]
+    return (
+        [int(on.sum()) for on in served],
+        [int((one.clicked & on).sum()) for one, on in zip(won, served, strict=True)],
         cost,
-        conversions,
-        revenue,
-        np.zeros_like(conversions),
-        win,
-        price,
-        np.ones((len(bids), 1), np.bool_),
+        [len(values) for values in orders],
+        [float(values.sum()) for values in orders],
     )
 
 
-def _cell(
-    rng: np.random.Generator, hour: Hour, bids: FloatArray, cell: tuple[int, ...]
-) -> tuple[int, int, float, int, float]:
-    """(impressions, clicks, cost, conversions, revenue) of one channel of one flight."""
+def _serve(won: list[Won], left: float, caps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(cost, time until which it was served) of each channel."""
+    cost = np.zeros(len(won))
+    until = np.where((caps > 0.0) & (left > 0.0), 1.0, 0.0)
+    events = (
+        (time, s, price)
+        for s, one in enumerate(won)
+        for time, price in zip(one.time[one.clicked].tolist(), one.price[one.clicked].tolist(), strict=True)
+    )
+    for time, s, price in sorted(events):
+        if time > until[s]:
+            continue
+        paid = min(price, left, caps[s] - cost[s])
+        cost[s] += paid
+        left -= paid
+        if cost[s] >= caps[s]:
+            until[s] = time
+        if left <= 0.0:
+            until = np.minimum(until, time)
+    return cost, until
+
+
+def _won(rng: np.random.Generator, hour: Hour, bids: FloatArray, cell: tuple[int, int]) -> Won:
     auctions = rng.poisson(hour.volume[cell])
-    competing = np.exp(hour.log_price[cell]) * _prices(rng, hour.pricing.shape, auctions, cell[-1])
-    paid = competing[competing < bids[cell]]
+    competing = np.exp(hour.log_price[cell]) * _prices(rng, hour.pricing.shape, auctions, cell[1])
+    price = competing[competing < bids[cell]]
     if hour.pricing.first_price:
-        paid = np.full_like(paid, bids[cell])
-    clicked = rng.random(paid.size) < hour.ctr[cell]
-    converted = rng.random(paid.size)[clicked] < hour.conversion_rate[cell]
-    shape, mean = hour.order_value_shape, hour.order_value[cell[-1]]
-    orders = rng.gamma(shape, mean / shape, int(converted.sum()))
-    return paid.size, int(clicked.sum()), float(paid[clicked].sum()), int(converted.sum()), float(orders.sum())
+        price = np.full_like(price, bids[cell])
+    clicked = rng.random(price.size) < hour.ctr[cell]
+    converted = clicked & (rng.random(price.size) < hour.conversion_rate[cell])
+    shape, mean = hour.order_value_shape, hour.order_value[cell[1]]
+    order = np.full(price.size, np.nan)
+    order[converted] = rng.gamma(shape, mean / shape, int(converted.sum()))
+    return Won(rng.random(price.size), price, clicked, order)
 
 
 def _prices(rng: np.random.Generator, shape: Shape, auctions: int, channel: int) -> FloatArray:

@@ -45,6 +45,9 @@ class Shape(Protocol):
     def quantile(self, win: FloatArray) -> FloatArray:
         """x at which win() has this value."""
 
+    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
+        """The same for single auctions, each of the channel named beside it."""
+
 
 @dataclass(frozen=True)
 class Lognormal:
@@ -75,6 +78,10 @@ class Lognormal:
     def quantile(self, win: FloatArray) -> FloatArray:
         """sd Phi^-1(win)."""
         return self.log_sd * ndtri(win)
+
+    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
+        """All channels share the shape."""
+        return self.quantile(win)
 
 
 class Table:
@@ -128,6 +135,14 @@ class Table:
         edges = self.width * np.arange(self.bins + 1)
         prices = [np.interp(win[..., s], self.cumulative[s], edges) for s in range(self.channels)]
         return np.log(np.maximum(np.stack(prices, axis=-1), 1e-300))
+
+    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
+        """By linear interpolation, channel by channel."""
+        edges, row = self.width * np.arange(self.bins + 1), channel % self.channels
+        prices = np.empty_like(win)
+        for s in range(self.channels):
+            prices[row == s] = np.interp(win[row == s], self.cumulative[s], edges)
+        return np.log(np.maximum(prices, 1e-300))
 
 
 # Grid of log (value / lambda) - location on which first-price responses are tabulated, and of the shading below it.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from gaelp_ray.errors import ActionError
 from gaelp_ray.market import Market, load_market, observation
 from gaelp_ray.market.auction import Hour, Outcome, draw
 from gaelp_ray.market.landscape import HOURS
@@ -85,14 +86,22 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         return self._ledger.observe(), {}
 
     def step(self, actions: Action) -> StepResult:
-        """Bid for one hour. Spend never exceeds the budget; the 168th step ends every flight."""
+        """Bid for one hour. Spend never exceeds the budget; the 168th step ends every flight.
+
+        Raises ActionError for actions of another shape, or that are not finite.
+        """
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         if actions.shape != self.action_space.shape:
-            raise ValueError(f"actions have shape {actions.shape}, not {self.action_space.shape}")
+            raise ActionError(
+                f"actions have shape {actions.shape}, not {self.action_space.shape}: pass one row per episode, one "
+                "column per channel"
+            )
         if self._ledger.hour == HOURS:
             obs, info = self.reset()
             return obs, np.zeros(self.num_envs), self._flags(False), self._flags(False), info
+        if not np.isfinite(actions).all():
+            raise self._not_finite(actions)
         ledger, t = self._ledger, self._ledger.hour
         hour = self._hidden.hour(t, ledger.log_fatigue, ledger.pending)
         bids = self.landscape.bids(actions)
@@ -104,6 +113,16 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         return (
             self._ledger.observe(), reward / self._hidden.budget, self._flags(done), self._flags(False), info
         )  # fmt: skip
+
+    def _not_finite(self, actions: Action) -> ActionError:
+        bad = np.argwhere(~np.isfinite(actions))
+        episode, channel = map(int, bad[0])
+        more = f" (and {len(bad) - 1} more of {actions.size})" if len(bad) > 1 else ""
+        return ActionError(
+            f"step {self._ledger.hour}: episode {episode}, channel {self.market.channel_names[channel]!r}: action "
+            f"{actions[episode, channel]} is not finite{more}: actions are numbers in [-1, 1]. Check the policy's "
+            "output"
+        )
 
     def totals(self) -> FlightTotals:
         """The flights' sums so far, with the hindsight optimum of the whole flight (solved once, on request)."""

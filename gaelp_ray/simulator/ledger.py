@@ -16,7 +16,7 @@ ROUNDING = 1e-12
 """Share of the budget that is never spent, so that sums in whatever order stay within it."""
 
 SMALL_CHANGE = 1e-9
-"""Share of the budget that buys nothing any more: the flight is over its money."""
+"""Share of the budget that buys nothing any more: the flight, or a channel at its cap, is out of money."""
 
 
 class Ledger:
@@ -50,7 +50,8 @@ class Ledger:
         """What may still be spent."""
         if self._uncapped:
             return Purse(self.budget_left)
-        return Purse(self.budget_left, np.maximum(self._market.spend_cap * self.budget[:, None] - self._cost, 0.0))
+        left = self._market.spend_cap * self.budget[:, None] - self._cost
+        return Purse(self.budget_left, np.where(left > SMALL_CHANGE * self.budget[:, None], left, 0.0))
 
     def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
         """Add one hour; returns its expected revenue per flight, (B,): clicks x true rate x mean order value.

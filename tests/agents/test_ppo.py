@@ -7,6 +7,7 @@ from gaelp_ray.agents import make_agent
 from gaelp_ray.agents.network import MLP
 from gaelp_ray.agents.ppo import PPO, Batch, generalised_advantages
 from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.errors import TrainingError
 from gaelp_ray.market import load_market
 from gaelp_ray.records import Rollout
 from gaelp_ray.sections import PPOConfig
@@ -169,6 +170,14 @@ def test_steps_are_epochs_times_minibatches():
     agent = learner(epochs=3, minibatches=5)
     agent.update(play(agent, 1)[0])
     assert agent.adam.steps == 15
+
+
+def test_update_that_diverged_to_nan_names_the_remedy():
+    agent = learner()
+    rollout, _ = play(agent, 1)
+    agent.policy.weights[0][0, 0] = np.nan
+    with pytest.raises(TrainingError, match=r"diverged .* lower learning_rate"):
+        agent.update(rollout)
 
 
 def test_update_takes_its_observations_into_the_normaliser():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from judged_models import save
 
-from gaelp_ray.checkpoint import load_model
+from gaelp_ray.agents import make_agent
+from gaelp_ray.checkpoint import Model, load_model, save_model
+from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import PRESETS
 from gaelp_ray.sweep.store.folder import SweepFolder
@@ -156,3 +159,18 @@ def test_what_is_asked_wrongly_exits_with_2_in_one_line(gaelp_ray, words, compla
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert line.startswith(f"error: {complaint}") or complaint in line
+
+
+def test_model_whose_weights_are_nan_is_refused_in_one_line(gaelp_ray, tmp_path):
+    config = GAELPExperimentConfig(agent_type="PPO", ppo={"hidden_size": 8})
+    world = load_market("airfrance-search")
+    agent = make_agent(config, world.landscape)
+    state = {name: np.array(array) for name, array in agent.state_dict().items()}
+    state["parameter_2"][...] = np.nan
+    agent.load_state_dict(state)
+    save_model(tmp_path / "diverged", Model(agent, config, world, {}))
+    for words in (("evaluate", "diverged"), ("compare", "model", "diverged"), ("best", "diverged")):
+        code, out, err = gaelp_ray(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: diverged/model.npz: parameter_2: ") and err.count("\n") == 1
+        assert "NaN or infinite: the training diverged" in err

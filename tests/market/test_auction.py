@@ -139,7 +139,7 @@ def test_thinning_keeps_impressions_and_clicks_in_proportion():
     np.testing.assert_allclose(kept[0], kept[1], rtol=0.02)
 
 
-def test_thinning_leaves_flights_with_enough_money_alone():
+def test_money_that_runs_out_leaves_flights_with_enough_money_alone():
     flights = 20
     left = np.where(np.arange(flights) % 2, PLENTY, 1.0)
     bids = np.full((flights, 2), 1.5)

@@ -21,6 +21,9 @@ EXPECTED_CLICKS = (0.5, 3.0, 30.0)
 MAX_Z, MAX_SD_DEVIATION, MAX_KS = 4.0, 0.12, 0.07
 
 
+UNLIMITED = Purse(np.array([np.inf]))
+
+
 def hour(clicks: float, first_price: bool = False) -> Hour:
     """One flight of five channels with so many clicks if everything were won; one in five clicks converts."""
     cells = np.ones((1, len(BIDS)))
@@ -37,29 +40,32 @@ def hour(clicks: float, first_price: bool = False) -> Hour:
 
 
 def replicated(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([getattr(o, name) for o in outcomes]).astype(float) for name in QUANTITIES}
+    # Rounded, as draw() leaves a trace of every purse for sums in another order.
+    return {name: np.concatenate([getattr(o, name) for o in outcomes]).astype(float).round(9) for name in QUANTITIES}
 
 
-def aggregated(state: Hour, seed: int) -> dict[str, np.ndarray]:
+def aggregated(state: Hour, seed: int, purse: Purse = UNLIMITED, replicates: int = REPLICATES) -> dict[str, np.ndarray]:
     many = replace(
         state,
         **{
-            n: np.repeat(getattr(state, n), REPLICATES, axis=0)
+            n: np.repeat(getattr(state, n), replicates, axis=0)
             for n in ("volume", "log_price", "ctr", "conversion_rate")
         },
     )
-    bids = np.tile(BIDS, (REPLICATES, 1))
-    return replicated([draw(np.random.default_rng(seed), many, bids, Purse(np.full(REPLICATES, np.inf)))])
+    bids = np.tile(BIDS, (replicates, 1))
+    caps = None if purse.channel is None else np.tile(purse.channel, (replicates, 1))
+    purses = Purse(np.repeat(purse.flight, replicates), caps)
+    return replicated([draw(np.random.default_rng(seed), many, bids, purses)])
 
 
-def singly(state: Hour, seed: int) -> dict[str, np.ndarray]:
+def singly(state: Hour, seed: int, purse: Purse = UNLIMITED, replicates: int = REPLICATES) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return replicated([draw_every_auction(rng, state, BIDS[None]) for _ in range(REPLICATES)])
+    return replicated([draw_every_auction(rng, state, BIDS[None], purse) for _ in range(replicates)])
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
     """(|z| of the means, |sd ratio - 1|, Kolmogorov-Smirnov distance) of two samples of one cell."""
-    error = np.sqrt((a.var() + b.var()) / len(a))
+    error = np.sqrt(a.var() / len(a) + b.var() / len(b))
     z = abs(a.mean() - b.mean()) / error if error else 0.0
     deviation = abs(a.std() / b.std() - 1.0) if b.std() else 0.0
     return z, deviation, float(ks_2samp(a, b, method="asymp").statistic)
@@ -97,6 +103,32 @@ def test_prices_from_tables_are_aggregated_exactly_too():
     steps = np.linspace(0.0, 0.7, 101)  # three in ten auctions cannot be won
     state = replace(hour(3.0), pricing=Pricing(Table(0.1, np.tile(steps, (len(BIDS), 1)))))
     assert agree(aggregated(state, seed=2), singly(state, seed=1)) == {}
+
+
+# 60 clicks an hour on each channel if everything were won, every second auction is clicked. Costs 170, first price 690.
+BUSY = replace(hour(12.0), ctr=0.5 * np.ones((1, len(BIDS))))
+STEPS = Table(0.1, np.tile(np.linspace(0.0, 0.7, 101), (len(BIDS), 1)))
+CAPS = np.array([[0.05, 2.0, 15.0, 30.0, np.inf]])
+
+
+def money(amount: float, caps: np.ndarray | None = None) -> Purse:
+    return Purse(np.array([amount]), caps)
+
+
+@pytest.mark.parametrize(
+    ("state", "purse"),
+    [
+        (BUSY, money(4.0)),
+        (BUSY, money(40.0)),
+        (BUSY, money(120.0)),
+        (replace(BUSY, pricing=Pricing(Lognormal(0.8), first_price=True)), money(120.0)),
+        (replace(BUSY, pricing=Pricing(STEPS)), money(40.0)),
+        (BUSY, money(80.0, CAPS)),
+    ],
+    ids=["4", "40", "120", "first price", "price table", "caps and budget"],
+)
+def test_hour_in_which_money_runs_out_agrees_with_single_auctions(state, purse):
+    assert agree(aggregated(state, 2, purse, 5000), singly(state, 1, purse, 1000)) == {}
 
 
 def test_the_comparison_is_fair_to_itself(exact):

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaelp_ray.errors import MarketError
+from gaelp_ray.errors import ActionError, MarketError
 from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.market import market_from
@@ -239,8 +239,41 @@ def test_nothing_is_shown_once_the_money_is_gone():
 def test_actions_of_another_shape_are_refused(shape):
     env = AdCampaignVectorEnv(4)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="not \\(4, 7\\)"):
+    with pytest.raises(ActionError, match="not \\(4, 7\\): pass one row per episode"):
         env.step(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(("value", "more"), [(np.nan, 0), (np.inf, 0), (-np.inf, 2)])
+def test_action_that_is_not_finite_is_refused_by_episode_and_channel(value, more):
+    env, actions = AdCampaignVectorEnv(4), np.zeros((4, 7), np.float32)
+    env.reset(seed=0)
+    env.step(actions)
+    before = env.totals()
+    actions[2, 3] = value
+    actions[3, :more] = value
+    also = f" (and {more} more of 28)" if more else ""
+    with pytest.raises(ActionError) as caught:
+        env.step(actions)
+    assert str(caught.value) == (
+        f"step 1: episode 2, channel '{MARKET.channel_names[3]}': action {value} is not finite{also}: actions are "
+        "numbers in [-1, 1]. Check the policy's output"
+    )
+    assert isinstance(caught.value, ValueError)
+    np.testing.assert_array_equal(env.totals().cost, before.cost)
+
+
+def test_action_that_is_not_finite_is_refused_in_a_single_env():
+    env = AdCampaignEnv()
+    env.reset(seed=0)
+    with pytest.raises(ActionError, match=r"step 0: episode 0, channel '.+': action nan is not finite"):
+        env.step(np.full(7, np.nan, np.float32))
+
+
+def test_action_of_an_autoreset_is_ignored_whatever_it_is():
+    env = AdCampaignVectorEnv(2, MARKET)
+    flown(env, 2, uniform_actions(2, 2))
+    obs, *_ = env.step(np.full((2, 7), np.nan, np.float32))
+    assert np.isfinite(obs).all()
 
 
 def test_a_single_flight_that_ended_needs_a_reset():

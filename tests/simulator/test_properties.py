@@ -89,7 +89,8 @@ def test_same_seed_same_trajectory(market, seed, palette):
 class RowByRow:
     """Chance with a generator for each flight, so that it can be permuted with the flights.
 
-    Order values come as a list of sales that does not say whose they are: each is its mean.
+    What is drawn for some of the flights does not say which: order values and the auctions of a served share are their
+    means, and single clicks run through the same sequence in every flight.
     """
 
     def __init__(self, flights: np.ndarray) -> None:
@@ -103,6 +104,8 @@ class RowByRow:
         return self._draw("poisson", mean)
 
     def binomial(self, trials: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        if len(trials) != len(self._generators):
+            return np.rint(trials * chance).astype(np.int64)
         return self._draw("binomial", trials, chance)
 
     def beta(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -110,6 +113,9 @@ class RowByRow:
 
     def gamma(self, shape: np.ndarray, scale: np.ndarray) -> np.ndarray:
         return shape * scale
+
+    def random(self, shape: tuple[int, int]) -> np.ndarray:
+        return np.broadcast_to(np.arange(1, shape[1] + 1) * 0.6180339887 % 1.0, shape)
 
 
 class NoChance(RowByRow):
