@@ -1,4 +1,4 @@
-"""What a person reads after a sweep, and what was in vain: who may not win, and why."""
+"""What a person reads after a sweep, and what was in vain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from gaelp_ray.cli.tables import chosen, leaderboard, remarks
+from gaelp_ray.cli.tables import chosen, remarks
 from gaelp_ray.sweep.planning.plan import plan_sweep
 
 
@@ -19,26 +19,6 @@ def shown(show, *arguments, width: int = 160) -> str:
 def test_nothing_is_remarked_where_everything_applies(file):
     text = "method: grid\nparameters: {dual.shade: {values: [0.1]}}\ntrial: {agent_type: BayesDual}\n"
     assert shown(remarks, plan_sweep(file(text))) == ""
-
-
-MEASURED = {"roas": 5.0, "roas_low": 4.0, "roas_high": 6.0, "delivery": 0.95, "optimality": 0.9}
-
-
-def row(trial: str, role: str, ineligible: str) -> dict:
-    rest = {"rank": 1, "agent": "PPO", "status": "completed", "search_score": 5.0, "error": ""}
-    measured = dict.fromkeys(MEASURED) if role == "not re-flown" else MEASURED
-    return {"trial": trial, "role": role, "ineligible": ineligible, **rest, **measured}
-
-
-def test_leaderboard_says_who_was_dropped_and_how_much_was_luck():
-    rows = [row("a", "candidate", ""), row("b", "candidate", ""), row("c", "candidate", "")]
-    rows[0]["shrinkage"] = 0.25
-    rows[1] |= {"dropped_round": 2, "dropped_by": "a"}
-    rows[2] |= {"dropped_round": 1, "dropped_by": ""}
-    head, a, b, c = shown(leaderboard, rows, width=200).splitlines()
-    assert "luck" in head and "+0.250" in a and "dropped" not in a
-    assert "dropped in round 2 by a" in b and "dropped in round 1 by its bounds" in c
-    assert "luck" not in shown(leaderboard, rows, width=100)
 
 
 def test_what_a_choice_took_is_said():
@@ -57,12 +37,3 @@ def test_what_a_choice_took_is_said():
     nothing = played | {"difference": None, "verdict": "undelivered"}
     assert next(chosen({"winner": None, "play_off": nothing})).startswith(f"{beside}one of them may not win")
     assert list(chosen({"winner": None})) == list(chosen({"winner": {"trial": "a"}})) == []
-
-
-def test_leaderboard_says_what_an_arm_breaks():
-    dear = "cpa 213.40 is above max_cpa 200"
-    rows = [row("a", "candidate", ""), row("b", "candidate", dear), row("c", "not re-flown", f"in validation, {dear}")]
-    a, b, c = shown(leaderboard, rows, width=200).splitlines()[1:]
-    assert "not eligible" not in a and "●" in a
-    assert f"not eligible: {dear}" in b and "●" not in b
-    assert f"not eligible: in validation, {dear}" in c
