@@ -51,7 +51,7 @@ def torn_records(folder: SweepFolder) -> list[str]:
 def _state(folder: SweepFolder, history: History, name: str, running: bool) -> TrialState:
     record, end = TrialFiles(folder.path, name).read(), history.ends.get(name)
     last = record.last
-    idle = "interrupted" if record.plan else "not started"
+    idle = "interrupted" if record.started else "not started"
     going = idle if not running else "running" if last else "waiting"
     return TrialState(
         name,

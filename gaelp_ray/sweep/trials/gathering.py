@@ -34,7 +34,7 @@ class Flown:
         files = TrialFiles(folder, plan["name"])
         record, known = files.read(), files.checkpoints()
         checkpoint = files.checkpoint(known[-1]) if known else None
-        status = TrialStatus.INTERRUPTED if record.plan else TrialStatus.NOT_STARTED
+        status = TrialStatus.INTERRUPTED if record.started else TrialStatus.NOT_STARTED
         return cls(record.plan or plan, record.last, checkpoint, end or End(str(status)))
 
     @property
