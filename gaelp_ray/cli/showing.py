@@ -77,7 +77,7 @@ def show(
         leaderboard(record["leaderboard"], console, folder.shown)
         other_markets(record, console)
     else:
-        _print_states(states, console, folder.shown)
+        print_states(states, console, folder.shown)
     tables.lineage(lineage, console)
     for line in (*_attempts(folder, states), *_ending(folder, states, record)):
         print_sentence(console, line)
@@ -102,7 +102,8 @@ def _ending(folder: SweepFolder, states: Sequence[TrialState], record: Mapping[s
         yield f"go on with `gaelp-ray resume {folder.shown}`"
 
 
-def _print_states(states: Sequence[TrialState], console: Console, sweep: str) -> None:
+def print_states(states: Sequence[TrialState], console: Console, sweep: str) -> None:
+    """How far each trial is, and why it ended; `sweep` is its name in the command that prints what was left out."""
     names = without_prefix([found.trial for found in states])
     reason: Column[TrialState] = Column("why", lambda found: found.reason, 2)
     columns: list[Column[TrialState]] = [

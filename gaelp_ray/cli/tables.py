@@ -30,10 +30,9 @@ def remarks(plan: SweepPlan, console: Console) -> None:
     """What the file says in vain: keys that nobody reads, and parameters that the chosen agents do not."""
     if plan.unused:
         unused = f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}"
-        console.print(unused, markup=False, highlight=False, soft_wrap=True)
+        print_sentence(console, unused)
     for found in inapplicable(plan):
-        style = "dim" if found.applies_to else "yellow"
-        console.print(found.text, style=style, markup=False, highlight=False, soft_wrap=True)
+        print_sentence(console, found.text, "dim" if found.applies_to else "yellow")
 
 
 def parameters(params: Mapping[str, Any]) -> str:

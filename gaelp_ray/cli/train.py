@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from gaelp_ray.cli.screen import out, print_json
+from gaelp_ray.cli.screen import out, print_json, print_sentence
 from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
 from gaelp_ray.errors import ConfigError, TrainingError, did_you_mean
 from gaelp_ray.market import Market
@@ -150,7 +150,7 @@ def _show(facts: Mapping[str, Any]) -> None:
     """The summary for a person."""
     named = facts["fresh"].get("reference", {}).get("name")
     head = f"{facts['experiment']}: {facts['agent_type']} on {facts['world']}, {facts['episodes']} training episodes"
-    out.print(head + (f", beside {named} on the same flights" if named else ""), soft_wrap=True)
+    print_sentence(out, head + (f", beside {named} on the same flights" if named else ""))
     columns = ["episodes", "ROAS", *([named] if named else []), "optimality", *([named] if named else [])]
     table = Table(*columns, box=None, header_style="bold")
     for row in facts["progress"]:
@@ -161,7 +161,7 @@ def _show(facts: Mapping[str, Any]) -> None:
         table.add_row(*cells)
     out.print(table)
     for line in (*_fresh(facts["fresh"]), *_real(facts["real"]), *_files(facts)):
-        out.print(line, soft_wrap=True)
+        print_sentence(out, line)
 
 
 def _fresh(fresh: Mapping[str, Any]) -> list[str]:
