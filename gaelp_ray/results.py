@@ -24,6 +24,7 @@ class TrialStatus(str, Enum):
     STOPPED = "stopped"  # early, by the scheduler or a rule of the sweep; TrialResult.error says which
     FAILED = "failed"  # raised; the reason is in TrialResult.error
     INTERRUPTED = "interrupted"  # the sweep was stopped before the trial was done
+    NOT_STARTED = "not started"  # the sweep ended before the trial; older leaderboards have `interrupted` for it
 
     def __str__(self) -> str:
         return self.value

@@ -55,7 +55,7 @@ def test_shown_output_has_the_lines_and_numbers_of_a_run(reader):
 
 def test_the_example_is_the_training_that_the_page_says(reader):
     head = reader[1][1].splitlines()[0]
-    assert head == "residual: PPO on airfrance-search, 512 episodes, beside BayesDual on the same flights"
+    assert head == "residual: PPO on airfrance-search, 512 training episodes, beside BayesDual on the same flights"
     assert "model: gaelp_checkpoints/residual/iteration-000002\n" in reader[1][1]  # batches of 256
 
 

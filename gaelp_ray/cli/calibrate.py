@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +14,8 @@ from rich.table import Table
 from gaelp_ray.calibration import Calibration, ColumnChoice, Wishes
 from gaelp_ray.calibration import calibrate as calibrate_table
 from gaelp_ray.calibration.columns import parse_choice
-from gaelp_ray.checkpoint import plain
 from gaelp_ray.cli.markets import market_facts
+from gaelp_ray.cli.screen import out, print_json
 from gaelp_ray.errors import StorageError
 from gaelp_ray.market.validation import BesideFloor, MetricValidation, PriceResponse, Validation
 
@@ -53,9 +51,9 @@ def calibrate(
     made = calibrate_table(table, choice, wishes, seed)
     _write(output, made.text)
     if as_json:
-        print(json.dumps(plain(_facts(made, output)), indent=2, allow_nan=False))
+        print_json(_facts(made, output))
     else:
-        _show(made, output, Console(width=None if sys.stdout.isatty() else 160))
+        _show(made, output, out)
 
 
 def _names(words: Words) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gaelp_ray.cli.options import AsJson
+from gaelp_ray.cli.options import AsJson, help_without_command
 from gaelp_ray.cli.screen import err, out, print_json
 from gaelp_ray.cluster.ending import bring_down
 from gaelp_ray.cluster.file import ClusterFile, read_cluster_file
@@ -18,7 +18,9 @@ from gaelp_ray.cluster.prepare import prepare
 from gaelp_ray.errors import ClusterError, ClusterFileError
 
 cluster = typer.Typer(
-    help="From one machine to many: prepare and check what Ray's launcher is given; end it all.", no_args_is_help=True
+    help="From one machine to many: prepare and check what Ray's launcher is given; end it all.",
+    invoke_without_command=True,
+    callback=help_without_command,
 )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from gaelp_ray.cli.columns import NARROW, Column, print_table, shortened
 from gaelp_ray.cli.drawing import drawn, scale_of
-from gaelp_ray.cli.tables import WIDE
 from gaelp_ray.records import MIN_DELIVERY, SCORE, Interval, shown
+
+Facts = Mapping[str, Any]
 
 
 def show_comparison(facts: Mapping[str, Any], console: Console) -> None:
@@ -25,55 +26,49 @@ def show_comparison(facts: Mapping[str, Any], console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _models(models: Sequence[Mapping[str, Any]], console: Console) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    table.add_column("model", overflow="fold")
-    for title in ("agent", "delivered ROAS", "interval", "ROAS", "delivery", "optimality"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, style="bold")
-    scale = scale_of(map(_interval_of, models))
-    for model in models:
-        interval = _interval_of(model)
-        table.add_row(
-            model["label"],
-            model["model"],
-            model["agent_type"],
-            shown(model[SCORE], "{:.3f}"),
-            f"{shown(interval.low, '{:.2f}')} to {shown(interval.high, '{:.2f}')}",
-            shown(model["roas"], "{:.3f}"),
-            shown(model["delivery"], "{:.1%}"),
-            shown(model["optimality"], "{:.1%}"),
-            drawn(model[SCORE], interval, scale) if console.width >= WIDE else "",
-        )
-    console.print(table, highlight=False, markup=False)
+def _models(models: Sequence[Facts], console: Console) -> None:
+    scale = scale_of(_interval_of(model) for model in models)
+    columns: list[Column[Facts]] = [
+        Column("", lambda model: model["label"]),
+        Column("model", lambda model: model["model"], narrow=lambda model: shortened(model["model"], NARROW)),
+        Column("agent", lambda model: model["agent_type"], 4, right=True),
+        Column("delivered ROAS", lambda model: shown(model[SCORE], "{:.3f}"), right=True),
+        Column("interval", _ends, 1, right=True),
+        Column("ROAS", lambda model: shown(model["roas"], "{:.3f}"), 2, right=True),
+        Column("delivery", lambda model: shown(model["delivery"], "{:.1%}"), 2, right=True),
+        Column("optimality", lambda model: shown(model["optimality"], "{:.1%}"), 3, right=True),
+        Column("", lambda model: drawn(model[SCORE], _interval_of(model), scale), 5),
+    ]
+    print_table(console, columns, models)
 
 
-def _pairs(pairs: Sequence[Mapping[str, Any]], console: Console) -> None:
-    wide = console.width >= WIDE
-    measured = [name for name in ("delivery", "optimality") if any(name in pair for pair in pairs)] if wide else []
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("", "delivered ROAS", "interval", *([""] if wide else []), "first is better", "verdict", *measured):
-        table.add_column(title, no_wrap=True, justify="left" if title in ("", "verdict") else "right")
+def _pairs(pairs: Sequence[Facts], console: Console) -> None:
     judged = [pair for pair in pairs if SCORE in pair]
     scale = scale_of((_interval(pair[SCORE]) for pair in judged), 0.0)
-    for pair in judged:
-        score = pair[SCORE]
-        picture = [drawn(score["difference"], _interval(score), scale, mark=0.0)] if wide else []
-        table.add_row(
-            f"{pair['a']} - {pair['b']}",
-            f"{score['difference']:+.3f}",
-            f"{score['low']:+.3f} to {score['high']:+.3f}",
-            *picture,
-            _chance(score["probability"]),
-            score["verdict"],
-            *(_points(pair.get(name)) for name in measured),
-        )
-    console.print(table, highlight=False, markup=False)
+    columns: list[Column[Facts]] = [
+        Column("", lambda pair: f"{pair['a']} - {pair['b']}"),
+        Column("delivered ROAS", lambda pair: f"{pair[SCORE]['difference']:+.3f}", right=True),
+        Column("interval", lambda pair: f"{pair[SCORE]['low']:+.3f} to {pair[SCORE]['high']:+.3f}", 1, right=True),
+        Column("", lambda pair: _picture(pair[SCORE], scale), 5),
+        Column("first is better", lambda pair: _chance(pair[SCORE]["probability"]), 2, right=True),
+        Column("verdict", lambda pair: pair[SCORE]["verdict"]),
+        Column("delivery", lambda pair: _points(pair.get("delivery")), 4, right=True),
+        Column("optimality", lambda pair: _points(pair.get("optimality")), 3, right=True),
+    ]
+    print_table(console, columns, judged)
 
 
-def _interval_of(model: Mapping[str, Any]) -> Interval:
+def _interval_of(model: Facts) -> Interval:
     return Interval(model[f"{SCORE}_low"], model[f"{SCORE}_high"])
+
+
+def _ends(model: Facts) -> str:
+    interval = _interval_of(model)
+    return f"{shown(interval.low, '{:.2f}')} to {shown(interval.high, '{:.2f}')}"
+
+
+def _picture(score: Facts, scale: tuple[float, float]) -> str:
+    return drawn(score["difference"], _interval(score), scale, mark=0.0)
 
 
 def _interval(found: Mapping[str, Any]) -> Interval:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from gaelp_ray.checkpoint import Model, load_model
 from gaelp_ray.cli import tables
 from gaelp_ray.cli.bounds import FailAbove, FailUnder, read_bounds
+from gaelp_ray.cli.columns import NARROW, Column, print_table, shortened
 from gaelp_ray.cli.drawing import drawn, scale_of
 from gaelp_ray.cli.options import RESULTS, AsJson, ModelName, Storage
 from gaelp_ray.cli.screen import err, out, print_json
@@ -69,7 +70,7 @@ def evaluate_model(
     loaded = load_model(find_model(model, storage).folder)
     flown = []
     for label, world in worlds_of(loaded, market or ()):
-        with err.status(f"{episodes} flights through {label}"):
+        with err.status(Text(f"{episodes} flights through {label}")):
             found = evaluate(loaded.agent, world, episodes, [seed, Stream.EVALUATION])
         flown.append(Flown(label, world, found))
     if as_json:
@@ -129,30 +130,32 @@ def _show(flown: Sequence[Flown]) -> None:
 
 def _matrix(flown: Sequence[Flown]) -> None:
     """Metrics by market; narrow terminals lose some columns."""
-    wide = out.width >= tables.WIDE
-    confidence = f"{flown[0].evaluation.confidence:.0%} interval"
-    more = ["", "CTR", "CPC", "CPA"] if wide else []
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("market", overflow="fold")
-    for title in ("ROAS", confidence, "delivery", "optimality", "interval", *more):
-        table.add_column(title, justify="left" if title == "" else "right", no_wrap=True)
     scale = scale_of(one.evaluation.roas_interval for one in flown)
-    for one in flown:
-        metrics, roas = one.evaluation.metrics, one.evaluation.roas_interval
-        optimal = intervals(one.evaluation.totals, one.evaluation.confidence).get("optimality")
-        cells = [
-            shown(metrics.roas, "{:.3f}"),
-            f"{roas.low:.2f} to {roas.high:.2f}",
-            shown(metrics.delivery, "{:.1%}"),
-            shown(metrics.optimality, "{:.1%}"),
-            f"{optimal.low:.1%} to {optimal.high:.1%}" if optimal else "",
-        ]
-        further = [
-            drawn(metrics.roas, roas, scale),
-            shown(metrics.ctr, "{:.2%}"),
-            shown(metrics.cpc, "{:.2f}"),
-            shown(metrics.cpa, "{:.2f}"),
-        ]
-        table.add_row(one.label, *cells, *(further if wide else []))
-    out.print(f"{flown[0].evaluation.metrics.flights} fresh flights in each market", highlight=False)
-    out.print(table, highlight=False)
+    columns: list[Column[Flown]] = [
+        Column("market", lambda one: one.label, narrow=lambda one: shortened(one.label, NARROW)),
+        Column("ROAS", _metric("roas", "{:.3f}"), right=True),
+        Column(f"{flown[0].evaluation.confidence:.0%} interval", _roas_interval, 1, right=True),
+        Column("delivery", _metric("delivery", "{:.1%}"), 2, right=True),
+        Column("optimality", _metric("optimality", "{:.1%}"), 3, right=True),
+        Column("interval", _optimality_interval, 4, right=True),
+        Column("", lambda one: drawn(one.evaluation.metrics.roas, one.evaluation.roas_interval, scale), 8),
+        Column("CTR", _metric("ctr", "{:.2%}"), 7, right=True),
+        Column("CPC", _metric("cpc", "{:.2f}"), 6, right=True),
+        Column("CPA", _metric("cpa", "{:.2f}"), 5, right=True),
+    ]
+    out.print(f"{flown[0].evaluation.metrics.flights} fresh flights in each market")
+    print_table(out, columns, flown)
+
+
+def _metric(name: str, form: str) -> Callable[[Flown], str]:
+    return lambda one: shown(getattr(one.evaluation.metrics, name), form)
+
+
+def _roas_interval(one: Flown) -> str:
+    roas = one.evaluation.roas_interval
+    return f"{roas.low:.2f} to {roas.high:.2f}"
+
+
+def _optimality_interval(one: Flown) -> str:
+    found = intervals(one.evaluation.totals, one.evaluation.confidence).get("optimality")
+    return f"{found.low:.1%} to {found.high:.1%}" if found else ""

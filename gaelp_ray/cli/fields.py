@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from gaelp_ray.agents import agent_types
 from gaelp_ray.agents.registry import agent_reads
+from gaelp_ray.cli.columns import Column, print_table, width_of
 from gaelp_ray.config import RECORDED, GAELPExperimentConfig
 from gaelp_ray.errors import InputError, did_you_mean
 
@@ -65,11 +67,31 @@ def _allowed(schema: dict[str, Any]) -> str:
     return f"{option['type']} {bounds}".strip()
 
 
-def fields_table(facts: Sequence[dict[str, Any]], console: Console) -> None:
-    """The fields; agents are named where not all of them read a field."""
-    table = Table("field", "default", "allowed", "meaning", "read by", box=None, header_style="bold", pad_edge=False)
-    everybody = len(agent_types())
+def print_fields(facts: Sequence[dict[str, Any]], console: Console) -> None:
+    """A line for each field where the terminal is wide enough, else a paragraph.
+
+    Agents are named where not all of them read a field.
+    """
+    columns: list[Column[dict[str, Any]]] = [
+        Column("field", lambda fact: str(fact["field"])),
+        Column("default", lambda fact: str(fact["default"])),
+        Column("allowed", lambda fact: str(fact["allowed"])),
+        Column("meaning", lambda fact: str(fact["meaning"])),
+        Column("read by", _not_all, 1),
+    ]
+    if width_of(columns, facts) <= console.width:
+        print_table(console, columns, facts)
+    else:
+        _print_paragraphs(facts, console)
+
+
+def _print_paragraphs(facts: Sequence[dict[str, Any]], console: Console) -> None:
     for fact in facts:
-        readers = "" if len(fact["agents"]) == everybody else ", ".join(fact["agents"])
-        table.add_row(fact["field"], str(fact["default"]), fact["allowed"], fact["meaning"], readers)
-    console.print(table, highlight=False, markup=False)
+        console.print(Text.assemble((fact["field"], "bold"), f" = {fact['default']}"), soft_wrap=True)
+        readers = _not_all(fact)
+        for text in (f"{fact['meaning']} ({fact['allowed']})", *([f"read by {readers}"] if readers else [])):
+            console.print(Padding(Text(text), (0, 0, 0, 4), expand=False))
+
+
+def _not_all(fact: Mapping[str, Any]) -> str:
+    return "" if len(fact["agents"]) == len(agent_types()) else ", ".join(fact["agents"])

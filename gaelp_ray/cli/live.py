@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -11,15 +13,16 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from gaelp_ray.cli.columns import Column, fitted, table_lines, without_prefix
+from gaelp_ray.cli.screen import print_sentence
 from gaelp_ray.cli.tables import remarks
 from gaelp_ray.records import shown
 from gaelp_ray.sweep.planning.plan import SweepPlan
 
-ROWS = 24
-"""Trials shown at once: the running ones, then the most recently finished."""
+BOTTOM = 4
+"""Lines of a screen that are always free for the legend, the phase, the bar and the cursor."""
 
 COLOURS = {
     "running": "yellow",
@@ -28,9 +31,12 @@ COLOURS = {
     "failed": "red",
     "interrupted": "magenta",
     "waiting": "dim",
+    "not started": "dim",
 }
+"""By state, in the order in which trials are listed."""
 
-ENDED = ("completed", "stopped", "failed", "interrupted")
+ENDED = ("completed", "stopped", "failed", "interrupted", "not started")
+LEGEND = "running: training flights; completed: validation flights, common to all trials"
 
 
 @dataclass
@@ -41,6 +47,11 @@ class _Row:
     state: str = "waiting"
     metrics: Mapping[str, Any] = field(default_factory=dict)
     changed: float = 0.0
+
+    @property
+    def flown(self) -> Mapping[str, Any]:
+        """Metrics of the validation flights, which the search judges by; until then, of the last training flights."""
+        return self.metrics.get("validation") or self.metrics
 
 
 class LiveSweep:
@@ -55,7 +66,7 @@ class LiveSweep:
             self._rows.setdefault(name, self._further(name)).state = state
         self._started = time.monotonic()
         self._stage = ("starting Ray", 0, 0)
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, transient=True)
+        self._live = Live(console=console, get_renderable=self.renderable, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveSweep:
         if self._console.is_terminal:
@@ -80,8 +91,8 @@ class LiveSweep:
         finished = sum(r.state in ENDED for r in self._rows.values())
         self._stage = ("searching", finished, len(self._rows))
         if not self._console.is_terminal and state in ENDED:
-            cells = " ".join(text.plain for text in _cells(row))
-            self._console.print(f"[{finished}/{len(self._rows)}] {cells}", markup=False, highlight=False)
+            cells = " ".join(column.text(row) for column in COLUMNS)
+            self._say(f"[{finished}/{len(self._rows)}] {cells}")
 
     def _further(self, trial: str) -> _Row:
         """A race's further seeds are in no plan, but their configuration is."""
@@ -92,48 +103,68 @@ class LiveSweep:
         """Redraw; on a pipe, say when a stage starts and ends."""
         self._stage = (text, done, total)
         if not self._console.is_terminal and done in (0, total):
-            self._console.print(f"{text}: {done}/{total}", markup=False, highlight=False)
+            self._say(f"{text}: {done}/{total}")
 
     def note(self, text: str) -> None:
         """Above the table, where it stays."""
-        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        print_sentence(self._console, text, "yellow")
 
-    def _draw(self) -> RenderableType:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("trial")
-        table.add_column("agent")
-        table.add_column("state")
-        for name in ("iteration", "delivered_roas", "delivery", "optimality", "seconds"):
-            table.add_column(name, justify="right")
-        order = sorted(self._rows.values(), key=lambda r: (_order(r), -r.changed))
-        for row in order[:ROWS]:
-            table.add_row(*_cells(row))
-        hidden = len(order) - ROWS
-        below = Text(f"… and {hidden} more trials", style="dim") if hidden > 0 else Text("")
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def renderable(self) -> RenderableType:
+        """As many lines as the terminal has, so that none is left behind when the table is drawn anew."""
+        width, height = self._console.size
+        order = sorted(self._rows.values(), key=lambda row: (list(COLOURS).index(row.state), -row.changed))
+        listed = [row for row in order if row.metrics or row.state not in ("waiting", "not started")]
+        listed = listed[:height]
+        columns = fitted(_with_short_names(self._rows), listed, width)
         text, done, total = self._stage
-        status = Text(f"{text}  {done}/{total}  {time.monotonic() - self._started:.0f} s  ")
-        note = Text("running: training flights; completed: validation flights, common to all trials", style="dim")
-        return Group(table, below, note, status, ProgressBar(total=max(total, 1), completed=done, width=60))
+        progress = f"  {done}/{total}" if total else ""
+        lines = [Text(line) for line in self._summary()]
+        if listed:
+            lines += table_lines(columns, listed)
+            lines = [*lines[: max(height - BOTTOM, 0)], Text(LEGEND, style="dim")]
+        lines.append(Text(f"{text}{progress}  {time.monotonic() - self._started:.0f} s"))
+        for line in lines:
+            line.truncate(width)
+        return Group(*lines, ProgressBar(total=max(total, 1), completed=done, width=min(60, width)))
+
+    def _summary(self) -> Iterator[str]:
+        """Trials by state, and the best score of the validation flights so far."""
+        counts = Counter(row.state for row in self._rows.values())
+        yield ", ".join(f"{counts[state]} {state}" for state in COLOURS if counts[state])
+        metric, sign = self._plan.spec.metric.name, 1.0 if self._plan.goal == "maximize" else -1.0
+        scores = {
+            row.trial: float(score)
+            for row in self._rows.values()
+            if (score := (row.metrics.get("validation") or {}).get(metric)) is not None and math.isfinite(score)
+        }
+        if scores:
+            best = max(scores, key=lambda trial: sign * scores[trial])
+            yield f"best so far {best}: {metric} {scores[best]:.3f}"
 
 
-def _order(row: _Row) -> int:
-    return ("running", "failed", "interrupted", "completed", "stopped", "waiting").index(row.state)
-
-
-def _cells(row: _Row) -> list[Text]:
-    # The last report carries the validation flights, which are what the search judges by.
-    shown = row.metrics.get("validation") or row.metrics
-    iteration = f"{row.metrics.get('iterations', 0)}/{row.iterations or '?'}"
-    numbers = [
-        _number(shown, "delivered_roas", "{:.3f}"),
-        _number(shown, "delivery", "{:.1%}"),
-        _number(shown, "optimality", "{:.1%}"),
-        _number(row.metrics, "seconds", "{:.1f}"),
-    ]
-    state = Text(row.state, style=COLOURS[row.state])
-    return [Text(row.trial), Text(row.agent), state, Text(iteration), *map(Text, numbers)]
+def _measured(name: str, form: str) -> Callable[[_Row], str]:
+    return lambda row: _number(row.flown, name, form)
 
 
 def _number(metrics: Mapping[str, Any], name: str, form: str) -> str:
-    value = metrics.get(name)
-    return "" if value is None else shown(value, form)
+    return "" if metrics.get(name) is None else shown(metrics[name], form)
+
+
+COLUMNS: tuple[Column[_Row], ...] = (
+    Column("trial", lambda row: row.trial),
+    Column("agent", lambda row: row.agent, 3),
+    Column("state", lambda row: row.state, style=lambda row: COLOURS[row.state]),
+    Column("iteration", lambda row: f"{row.metrics.get('iterations', 0)}/{row.iterations or '?'}", 2, right=True),
+    Column("delivered ROAS", _measured("delivered_roas", "{:.3f}"), 1, right=True),
+    Column("delivery", _measured("delivery", "{:.1%}"), 4, right=True),
+    Column("optimality", _measured("optimality", "{:.1%}"), 5, right=True),
+    Column("seconds", lambda row: _number(row.metrics, "seconds", "{:.1f}"), 6, right=True),
+)
+
+
+def _with_short_names(rows: Mapping[str, _Row]) -> list[Column[_Row]]:
+    short = without_prefix(list(rows))
+    return [Column("trial", lambda row: row.trial, narrow=lambda row: short[row.trial]), *COLUMNS[1:]]

@@ -1,17 +1,17 @@
 """Commands of `gaelp-ray`. Each reads its options, calls one function of the package, and shows what came of it.
 
-Exit codes: 0 done; 1 it ran, but there is no eligible winner, a bound is broken, a gate refused the model, or a
-deployed one has fallen; 2 what was asked for is wrong; 130 interrupted.
+Exit codes: 0 done, also without a command, which prints the help; 1 it ran, but there is no eligible winner, a bound is
+broken, a gate refused the model, or a deployed one has fallen; 2 what was asked for is wrong; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.exceptions import NoArgsIsHelpError
 
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.cli import markets as market_tables
@@ -20,14 +20,14 @@ from gaelp_ray.cli.clusters import cluster
 from gaelp_ray.cli.comparing import compare_models
 from gaelp_ray.cli.copies import copy_model
 from gaelp_ray.cli.evaluating import evaluate_model
-from gaelp_ray.cli.fields import field_facts, fields_table
+from gaelp_ray.cli.fields import field_facts, print_fields
 from gaelp_ray.cli.monitoring import monitor_model
-from gaelp_ray.cli.options import RESULTS, AsJson, ModelName, Storage
+from gaelp_ray.cli.options import RESULTS, AsJson, ModelName, Storage, help_without_command
 from gaelp_ray.cli.plan import plan
 from gaelp_ray.cli.rerun import rerun
 from gaelp_ray.cli.running import resume, sweep
 from gaelp_ray.cli.schema import schema
-from gaelp_ray.cli.screen import err, out, print_json
+from gaelp_ray.cli.screen import err, out, print_json, replace_unencodable
 from gaelp_ray.cli.showing import list_sweeps, show
 from gaelp_ray.cli.submitting import attach, submit_sweep
 from gaelp_ray.cli.syncing import sync
@@ -40,19 +40,36 @@ from gaelp_ray.retrieval import find_model
 app = typer.Typer(
     name="gaelp-ray",
     help="Tune agents that buy advertising: Ray Tune sweeps with an honest winner.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gaelp-ray {version('gaelp_ray')}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Print the help where no command is named."""
+    help_without_command(context)
+
+
 def main() -> None:
     """Entry point: errors become one line (with --debug, a traceback) and an exit code."""
+    replace_unencodable()
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="gaelp-ray", standalone_mode=False)
     except InputError as error:
         code = _complain(error, debug, 2)
     except SweepInterrupted as error:
@@ -75,8 +92,6 @@ def _usage_code(error: Exception) -> int:
 
 
 def _complain(error: Exception, debug: bool, code: int) -> int:
-    if isinstance(error, NoArgsIsHelpError):  # the help has been shown
-        return code
     if debug:
         err.print_exception()
     text = error.format_message() if hasattr(error, "format_message") else str(error)
@@ -123,7 +138,7 @@ def best(
     if earned := chosen.get("evaluation"):
         said += f", ROAS {earned['roas']:.3f} ({earned['roas_low']:.3f} to {earned['roas_high']:.3f})"
         said += f", delivery {shown(earned['delivery'], '{:.1%}')}"
-    out.print(said, highlight=False, soft_wrap=True)
+    out.print(said, markup=False, highlight=False, soft_wrap=True)
     out.print(f"model: {output or found.folder}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -161,4 +176,4 @@ def fields(
     if as_json:
         print_json(facts)
     else:
-        fields_table(facts, out)
+        print_fields(facts, out)

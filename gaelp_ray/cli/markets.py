@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from gaelp_ray.market import Market
 from gaelp_ray.market.headline import headline
@@ -47,10 +48,11 @@ def _conditions(market: Market) -> dict[str, Any]:
 def markets_table(facts: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Markets with their headline figures and sources."""
     for market in facts:
-        console.print(f"[bold]{market['name']}[/bold]: {market['description']}")
+        console.print(Text.assemble((market["name"], "bold"), f": {market['description']}"))
         console.print(
             f"  {len(market['channels'])} channels, historical ROAS {market['roas']:.2f}, CPC {market['cpc']:.2f} "
             f"{market['currency']}, conversion rate {market['conversion_rate']:.2%}",
+            markup=False,
             highlight=False,
         )
         rule = market["auction"].replace("_", "-")

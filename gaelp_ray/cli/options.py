@@ -32,6 +32,16 @@ Retry = Annotated[Literal["failed"] | None, typer.Option(help="Run failed trials
 RESULTS = "results"
 
 
+def help_without_command(context: typer.Context) -> None:
+    """In the callback of a group of commands: print its help and exit with 0 where no command is named.
+
+    `no_args_is_help` raises an exception of click, which some versions of typer bring a copy of.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit()
+
+
 def overrides(name: str | None, storage: str | None) -> dict[str, Any]:
     """Keys of a sweep file's top level that an option replaces."""
     return ({"name": name} if name else {}) | ({"storage": storage} if storage else {})

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from gaelp_ray.cli.tables import WIDE
+from gaelp_ray.cli.columns import NARROW, Column, print_table, shortened
 from gaelp_ray.records import SCORE, shown
 
+Row = tuple[str, Mapping[str, Any]]  # the name of a market, and what selection.json has of it
+
+MEASURED = ("delivered ROAS", "interval", "ROAS", "delivery", "optimality")
 VERSUS = {"versus_default": "less the control arm", "versus_reference": "less BayesDual"}
 
 
@@ -20,22 +21,25 @@ def other_markets(record: Mapping[str, Any], console: Console) -> None:
     markets, winner = record.get("markets"), record["winner"]
     if not markets or not winner:
         return
-    told = {key: title for key, title in VERSUS.items() if any(found[key] for found in markets.values())}
-    versus = told if console.width >= WIDE else {}
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("in other markets", overflow="fold")
-    for title in ("delivered ROAS", "interval", "ROAS", "delivery", "optimality"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for title in versus.values():
-        table.add_column(title, no_wrap=True)
-    for name, found in markets.items():
-        kept = [_measured(arm) for arm in found["arms"] if arm["trial"] == winner["trial"]]
-        cells = kept[0] if kept else ("could not be flown", "", "", "", "")
-        table.add_row(Text(name), *cells, *(Text(_compared(found[key])) for key in versus))
-    console.print(table, highlight=False)
+    columns: list[Column[Row]] = [
+        Column("in other markets", lambda row: row[0], narrow=lambda row: shortened(row[0], NARROW)),
+        *(Column(title, _measured(winner["trial"], n), n, right=True) for n, title in enumerate(MEASURED)),
+        *(Column(title, _compared(key), 5 + n) for n, (key, title) in enumerate(VERSUS.items())),
+    ]
+    print_table(console, columns, list(markets.items()))
 
 
-def _measured(arm: Mapping[str, Any]) -> tuple[str, ...]:
+def _measured(trial: str, number: int) -> Callable[[Row], str]:
+    """One figure of the arm that this trial is."""
+
+    def cell(row: Row) -> str:
+        found = [_figures(arm) for arm in row[1]["arms"] if arm["trial"] == trial]
+        return found[0][number] if found else "could not be flown" * (number == 0)
+
+    return cell
+
+
+def _figures(arm: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         shown(arm.get(SCORE), "{:.3f}"),
         f"{shown(arm.get(f'{SCORE}_low'), '{:.2f}')} to {shown(arm.get(f'{SCORE}_high'), '{:.2f}')}",
@@ -45,8 +49,13 @@ def _measured(arm: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _compared(versus: Mapping[str, Any] | None) -> str:
-    """Such as `+0.172 [+0.027, +0.318] above`; empty where there is nobody to compare with."""
-    if versus is None or versus["difference"] is None:
-        return versus["verdict"] if versus else ""
-    return f"{versus['difference']:+.3f} [{versus['low']:+.3f}, {versus['high']:+.3f}] {versus['verdict']}"
+def _compared(key: str) -> Callable[[Row], str]:
+    """Such as `+0.172 [+0.027, +0.318] above`; empty where there is nothing to compare with."""
+
+    def cell(row: Row) -> str:
+        versus = row[1][key]
+        if versus is None or versus["difference"] is None:
+            return versus["verdict"] if versus else ""
+        return f"{versus['difference']:+.3f} [{versus['low']:+.3f}, {versus['high']:+.3f}] {versus['verdict']}"
+
+    return cell

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -14,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gaelp_ray.checkpoint import plain
 from gaelp_ray.cli.needs import needs
 from gaelp_ray.cli.options import AsJson, File, Settings, overrides
+from gaelp_ray.cli.screen import out, print_json
 from gaelp_ray.cli.tables import parameters, remarks
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import inapplicable
@@ -55,10 +53,9 @@ def plan(
     planned = plan_sweep(file, overrides(name, storage), settings or ())
     expected = forecast(planned, measure, address)
     if as_json:
-        print(json.dumps(plain(_facts(planned, expected)), indent=2, allow_nan=False))
+        print_json(_facts(planned, expected))
     else:
-        # A pipe has no width: a table in it is as wide as it needs to be.
-        plan_view(planned, expected, Console(width=None if sys.stdout.isatty() else 160))
+        plan_view(planned, expected, out)
     expected.require_possible()
 
 
@@ -81,7 +78,7 @@ def plan_view(planned: SweepPlan, expected: Forecast, console: Console) -> None:
     _heading(planned, console)
     console.print(_first_trials(planned))
     if len(planned.trials) > FIRST:
-        console.print(f"… and {len(planned.trials) - FIRST} more")
+        console.print(f"and {len(planned.trials) - FIRST} more")
     console.print()
     console.print(_spread(expected))
     console.print()
@@ -93,7 +90,7 @@ def _heading(planned: SweepPlan, console: Console) -> None:
     spec = planned.spec
     steps = sum(t.env_steps for t in planned.trials)
     work = f"{steps:,} env-steps" if steps else "flights of your own environment"
-    console.print(f"[bold]{spec.name}[/bold]: {spec.method} search, {len(planned.trials)} trials, {work}")
+    console.print(Text.assemble((spec.name, "bold"), f": {spec.method} search, {len(planned.trials)} trials, {work}"))
     where = "environment" if isinstance(planned.market, OwnEnv) else "market"
     console.print(f"metric {spec.metric.name} ({planned.goal}); {where} {planned.market.name}; storage {spec.storage}")
     select = spec.select
@@ -112,15 +109,21 @@ def _heading(planned: SweepPlan, console: Console) -> None:
 def _first_trials(planned: SweepPlan) -> Table:
     # What a bayes search runs depends on what came before: these are draws from its prior.
     sampled = "parameters, as the search may propose them" if planned.spec.method == "bayes" else "sampled parameters"
-    table = Table("trial", "agent", "iterations", sampled, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in ("trial", "agent", "iterations"):
+        table.add_column(title, no_wrap=True)
+    table.add_column(sampled)
     for trial in planned.trials[:FIRST]:
         values = Text(parameters(trial.params) or "defaults")
-        table.add_row(trial.name, trial.config.agent_type, str(trial.config.iterations), values)
+        table.add_row(Text(trial.name), Text(trial.config.agent_type), str(trial.config.iterations), values)
     return table
 
 
 def _spread(expected: Forecast) -> Table:
-    table = Table("parameter", "spread", f"values ({expected.drawn})", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in ("parameter", "spread"):
+        table.add_column(title, no_wrap=True)
+    table.add_column(f"values ({expected.drawn})")
     for found in expected.parameters:
         drawn = found.bins or [number for _, number in found.counts[:MOST_VALUES]]
         table.add_row(Text(found.name), Text(bars(drawn)), Text(_values(found)))

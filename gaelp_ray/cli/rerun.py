@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress
 
 from gaelp_ray.cli.options import RESULTS, AsJson, Storage, Sweep
@@ -28,7 +29,7 @@ def rerun(
 
     folder = open_sweep(storage, sweep, facts)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(trial)
+        task = progress.add_task(escape(trial))
         found = repeat(folder, trial, lambda done, total: progress.update(task, completed=done, total=total))
     if as_json:
         print_json({**asdict(found), "exact": found.exact})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gaelp_ray.cli import tables
+from gaelp_ray.cli.leaderboard import leaderboard
 from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.cli.options import RESULTS, AsJson, Extend, File, Retry, Settings, Storage, Sweep, overrides
 from gaelp_ray.cli.other_markets import other_markets
@@ -93,7 +94,7 @@ def _shown_again(folder: SweepFolder, as_json: bool) -> Mapping[str, Any]:
     if as_json:
         print_json(record)
         return record
-    tables.leaderboard(record["leaderboard"], out)
+    leaderboard(record["leaderboard"], out, folder.shown)
     other_markets(record, out)
     for line in tables.gate_line(record):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -114,7 +115,7 @@ def _finish(result: SweepResult, as_json: bool) -> None:
     if as_json:
         print_json(record)
     else:
-        tables.leaderboard(record["leaderboard"], out)
+        leaderboard(record["leaderboard"], out, result.folder.shown)
         other_markets(record, out)
         tables.closing(result, out)
     _end(record)

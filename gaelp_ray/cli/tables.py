@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gaelp_ray.cli.drawing import drawn
+from gaelp_ray.cli.screen import print_sentence
 from gaelp_ray.evidence.ratios import intervals
-from gaelp_ray.records import EpisodeMetrics, Evaluation, Interval, shown
+from gaelp_ray.records import EpisodeMetrics, Evaluation, shown
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import default_training_length, inapplicable
 from gaelp_ray.sweep.planning.plan import SweepPlan
@@ -25,56 +25,21 @@ if TYPE_CHECKING:  # the pipeline brings Ray and wandb, which `gaelp-ray show` d
     from gaelp_ray.sweep.pipeline import SweepResult
     from gaelp_ray.tracking.artifacts import Publication
 
-WIDE = 112
-"""Columns of a terminal that shows the whole leaderboard."""
-
 
 def remarks(plan: SweepPlan, console: Console) -> None:
     """The default training length, if the file leaves it out; unused keys; parameters that the chosen agents ignore."""
     if length := default_training_length(plan):
         console.print(length, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if plan.unused:
-        console.print(f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}", soft_wrap=True)
+        unused = f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}"
+        print_sentence(console, unused)
     for found in inapplicable(plan):
-        style = "dim" if found.applies_to else "yellow"
-        console.print(found.text, style=style, markup=False, highlight=False, soft_wrap=True)
+        print_sentence(console, found.text, "dim" if found.applies_to else "yellow")
 
 
 def parameters(params: Mapping[str, Any]) -> str:
     """Sampled values, short."""
     return "  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
-
-
-def leaderboard(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """The re-flown arms first, each with its interval; then the rest. Narrow terminals lose some columns."""
-    wide = console.width >= WIDE
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("", justify="right")
-    table.add_column("trial", no_wrap=True)
-    for name in ("agent", "search", "luck") if wide else ():
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("ROAS", "interval", "delivery", "optimality"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("", no_wrap=True, style="bold")
-    table.add_column("", overflow="fold")
-    flown = [row for row in rows if row["roas"] is not None and not row["ineligible"]]
-    scale = (min(r["roas_low"] for r in flown), max(r["roas_high"] for r in flown)) if flown else (0.0, 1.0)
-    for row in rows:
-        interval = f"{row['roas_low']:.2f} to {row['roas_high']:.2f}" if row["roas"] is not None else ""
-        table.add_row(
-            str(row["rank"]),
-            row["trial"],
-            *([row["agent"], _scored(row), _filled(row.get("shrinkage"), "{:+.3f}")] if wide else []),
-            _filled(row["roas"], "{:.3f}"),
-            interval,
-            _filled(row["delivery"], "{:.1%}"),
-            _filled(row["optimality"], "{:.1%}"),
-            *([_drawn(row, scale)] if wide else []),
-            _remark(row),
-            style=_style(row),
-        )
-    console.print(table)
 
 
 def lineage(exploits: Sequence[Exploit], console: Console) -> None:
@@ -93,47 +58,10 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _scored(row: Mapping[str, Any]) -> str:
-    """The search score, with its standard error where several seeds tell one."""
-    error = row.get("search_se")
-    return _filled(row["search_score"], "{:.3f}") + (f" ± {error:.3f}" if error is not None else "")
-
-
-def _drawn(row: Mapping[str, Any], scale: tuple[float, float]) -> str:
-    """The interval as a line on a scale that all eligible arms share, such as `  |---o---|  `."""
-    if row["roas"] is None or row["ineligible"]:
-        return ""
-    return drawn(row["roas"], Interval(row["roas_low"], row["roas_high"]), scale)
-
-
-def _filled(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
-
-
-def _remark(row: Mapping[str, Any]) -> Text:
-    if row["error"]:
-        return Text(f"{row['status']}{' early' if row['status'] == 'stopped' else ''}: {row['error']}")
-    if row["status"] != "completed":
-        return Text(str(row["status"]))
-    if row["ineligible"]:
-        return Text(f"not eligible: {row['ineligible']}")
-    if row.get("dropped_round"):
-        return Text(f"dropped in round {row['dropped_round']} by {row['dropped_by'] or 'its bounds'}")
-    return Text("")
-
-
-def _style(row: Mapping[str, Any]) -> str:
-    if row["status"] == "failed":
-        return "red"
-    if row["role"] == "reference":
-        return "cyan"
-    return "dim" if row["ineligible"] or row["roas"] is None else ""
-
-
 def closing(result: SweepResult, console: Console) -> None:
     """The winner, what it rests on, where it lies, and how it is fetched."""
     for line in _closing_lines(result):
-        console.print(line, highlight=False, soft_wrap=True)
+        print_sentence(console, line)
 
 
 def _closing_lines(result: SweepResult) -> Iterator[Text]:
@@ -141,12 +69,12 @@ def _closing_lines(result: SweepResult) -> Iterator[Text]:
     winner = selection.winner
     if winner:
         evaluation = winner.evaluation
-        metrics, interval = evaluation.metrics, evaluation.roas_interval
-        kept = f"winner {winner.label}" if selection.decision == "winner" else f"tie, {winner.label} is kept"
+        metrics, interval = evaluation.metrics, evaluation.score_interval
+        selected = f"winner {winner.label}" if selection.decision == "winner" else f"tie, selected {winner.label}"
         yield Text(
-            f"\n{kept}: ROAS {metrics.roas:.3f}, {evaluation.confidence:.0%} interval "
-            f"{interval.low:.3f} to {interval.high:.3f}, delivery {shown(metrics.delivery, '{:.1%}')}, "
-            f"optimality {shown(metrics.optimality, '{:.1%}')}",
+            f"\n{selected}: delivered ROAS {metrics.delivered_roas:.3f}, {evaluation.confidence:.0%} interval "
+            f"{interval.low:.3f} to {interval.high:.3f}, ROAS {metrics.roas:.3f}, "
+            f"delivery {shown(metrics.delivery, '{:.1%}')}, optimality {shown(metrics.optimality, '{:.1%}')}",
             style="bold green",
         )
         yield Text(f"decision: {selection.reason}")
@@ -192,10 +120,10 @@ def _played(found: Mapping[str, Any] | None) -> Iterator[str]:
         return
     beside = f"play-off: {found['leader']} against the control arm on {found['flights']:,} fresh flights"
     if found["difference"] is None:
-        yield f"{beside}: one of them may not win by these, so that they do not compare"
+        yield f"{beside}: undecided, as one of the two is not eligible on these"
     else:
         ends = f"[{found['low']:+.3f}, {found['high']:+.3f}]"
-        verdict = "a tie" if found["verdict"] == "tie" else found["verdict"]
+        verdict = "tie" if found["verdict"] == "tie" else found["verdict"]
         yield f"{beside}: {verdict} ({found['difference']:+.3f} {ends})"
 
 
@@ -259,8 +187,8 @@ def evaluation_table(evaluation: Evaluation, market: World, console: Console) ->
         table.add_row(title, shown(value, form, market.currency if name in PRICES else "") + within)
     if not isinstance(market, OwnEnv):  # an own environment has no limits to count by
         table.add_row("safety violations per flight", _violations(metrics))
-    console.print(f"{metrics.flights} fresh flights through {market.name}", highlight=False)
-    console.print(table)
+    console.print(f"{metrics.flights} fresh flights through {market.name}", markup=False, highlight=False)
+    console.print(table, markup=False, highlight=False)
 
 
 def _violations(metrics: EpisodeMetrics) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import signal
 import sys
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from gaelp_ray.checkpoint import plain
+from gaelp_ray.cli.screen import out, print_json, print_sentence
 from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
 from gaelp_ray.errors import ConfigError, TrainingError
 from gaelp_ray.market import Market
@@ -66,9 +64,9 @@ def train(
         raise
     facts = _facts(trainer, results)
     if as_json:
-        print(json.dumps(plain(facts), indent=2, allow_nan=False))
+        print_json(facts)
     else:
-        _show(facts, Console(width=None if sys.stdout.isatty() else 160))
+        _show(facts)
 
 
 async def _interruptible(training: Coroutine[Any, Any, _T]) -> _T:
@@ -150,11 +148,11 @@ def _pooled(episodes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def _show(facts: Mapping[str, Any], out: Console) -> None:
+def _show(facts: Mapping[str, Any]) -> None:
     """The summary for a person."""
     named = facts["fresh"].get("reference", {}).get("name")
-    head = f"{facts['experiment']}: {facts['agent_type']} on {facts['world']}, {facts['episodes']} episodes"
-    out.print(head + (f", beside {named} on the same flights" if named else ""), markup=False, highlight=False)
+    head = f"{facts['experiment']}: {facts['agent_type']} on {facts['world']}, {facts['episodes']} training episodes"
+    print_sentence(out, head + (f", beside {named} on the same flights" if named else ""))
     columns = ["episodes", "ROAS", *([named] if named else []), "optimality", *([named] if named else [])]
     table = Table(*columns, box=None, header_style="bold")
     for row in facts["progress"]:
@@ -165,7 +163,7 @@ def _show(facts: Mapping[str, Any], out: Console) -> None:
         table.add_row(*cells)
     out.print(table)
     for line in (*_fresh(facts["fresh"]), *_real(facts["real"]), *_files(facts)):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_sentence(out, line)
 
 
 def _fresh(fresh: Mapping[str, Any]) -> list[str]:

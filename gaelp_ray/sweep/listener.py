@@ -10,7 +10,7 @@ class SweepListener(Protocol):
     """Is told every change; must not block and cannot change anything."""
 
     def trial_changed(self, trial: str, state: str, result: Mapping[str, Any]) -> None:
-        """A trial is now `running`, `completed`, `stopped` (early), `failed` or `interrupted`.
+        """A trial is now `running`, `completed`, `stopped` (early), `failed`, `interrupted` or `not started`.
 
         `result` is its last report, before the first one only its `agent_type`.
         """

@@ -231,6 +231,8 @@ def _run(
 ) -> SweepResult:
     """Search, final stage and publication; whatever of it was done before is not done again."""
     variables = environment(tracking, folder.path)
+    if tracking.mode == "offline":
+        listener.note(f"W&B is offline: {tracking.why}. Upload later with `gaelp-ray sync {folder.shown}`")
     settings = _settings(plan, folder, tracking.mode, cluster)
     with ray_session(variables, cluster.address if cluster else None):
         cpus = session_cpus()
@@ -252,16 +254,17 @@ def _run(
         selected = time.monotonic()
     cpu = sum(trial.cpu_seconds for trial in trials)
     timing = Timing(cpus, folder.history().seconds, selected - selecting, cpu)
-    listener.stage("publishing the model", 0, 1)
+    concluding = "publishing the model" if selection.winner else "recording the decision"
+    listener.stage(concluding, 0, 1)
     with environment_set(variables):
         publication = conclude(plan, settings, folder, selection, trials)
-    listener.stage("publishing the model", 1, 1)
+    listener.stage(concluding, 1, 1)
     folder.keep_weights_of({c.label for c in selection.ranking})
     return SweepResult(folder, tuple(trials), selection, publication, tracking, timing)
 
 
 def _interrupted(found: Searched, folder: SweepFolder) -> SweepInterrupted:
-    done = sum(trial.status is not TrialStatus.INTERRUPTED for trial in found.trials)
+    done = sum(trial.status not in (TrialStatus.INTERRUPTED, TrialStatus.NOT_STARTED) for trial in found.trials)
     why = "interrupted" if found.reason == INTERRUPTED else f"stopped ({found.reason})"
     return SweepInterrupted(
         f"{why} after {done} of {len(found.trials)} trials, of which nothing is lost. "

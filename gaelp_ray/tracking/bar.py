@@ -1,4 +1,7 @@
-"""A training's progress bar, on stderr: episodes flown, and what the last ten of them brought."""
+"""A training's progress bar, on stderr: episodes flown, and the pooled ROAS of the last ten.
+
+The summary after the training pools other episodes: blocks of equal size, and fresh flights without exploration.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ class TrainingBar:
 
     def __init__(self, name: str, episodes: int) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
         )
         self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
         self._task = self._progress.add_task(name, total=episodes, told="")
@@ -40,4 +43,6 @@ class TrainingBar:
         """Show all episodes flown so far."""
         last = episodes[-LAST:]
         roas = ratio(sum(e["total_revenue"] for e in last), sum(e["total_cost"] for e in last))
-        self._progress.update(self._task, completed=len(episodes), told=f"ROAS {shown(roas, '{:.2f}')}")
+        self._progress.update(
+            self._task, completed=len(episodes), told=f"last {len(last)}: ROAS {shown(roas, '{:.2f}')}"
+        )

@@ -1,13 +1,15 @@
 """`gaelp-ray fields`: the documentation of every hyperparameter, read from the configuration itself."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from gaelp_ray.agents import agent_types
-from gaelp_ray.cli.fields import field_facts
+from gaelp_ray.cli.fields import field_facts, print_fields
 from gaelp_ray.config import FIELD_NAMES
 from gaelp_ray.errors import InputError
 
@@ -47,6 +49,18 @@ def test_a_section_and_an_agent_narrow_the_list():
 def test_an_unknown_name_gets_the_closest_known_one():
     with pytest.raises(InputError, match=r"no section or agent 'ppx'\. Did you mean 'ppo'\?"):
         field_facts("ppx")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 400])
+def test_fields_are_printed_with_whole_keys_and_defaults_at_any_width(width):
+    console = Console(file=io.StringIO(), width=width)
+    print_fields(field_facts(), console)
+    text = console.file.getvalue()
+    assert "…" not in text
+    words = set(text.split())
+    for name, fact in FACTS.items():
+        assert name in words and set(str(fact["default"]).split()) <= words
+        assert " ".join(fact["meaning"].split()) in " ".join(text.split())
 
 
 def test_the_command_prints_json():

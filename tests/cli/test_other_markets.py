@@ -42,7 +42,7 @@ def test_every_market_has_a_row_of_who_is_kept_and_its_differences():
 
 def test_a_narrow_terminal_shows_no_differences():
     assert "less" in shown(RECORD | {"markets": {"x": NOMINAL | {"versus_default": None}}})[0]
-    head, line = shown(RECORD, width=100)
+    head, line = shown(RECORD, width=80)
     assert "less" not in head and "tie" not in line and "98.7%" in line
 
 

@@ -52,7 +52,7 @@ def test_a_person_reads_how_it_went_and_where_everything_lies(train, here):
     assert code == 0
     assert "Traceback" not in err
     head, titles, *rows = out.splitlines()
-    assert head == "trip: constant on airfrance-search, 30 episodes, beside BayesDual on the same flights"
+    assert head == "trip: constant on airfrance-search, 30 training episodes, beside BayesDual on the same flights"
     assert titles.split() == ["episodes", "ROAS", "BayesDual", "optimality", "BayesDual"]
     results = json.loads(Path("gaelp_results_trip.json").read_text(encoding="utf-8"))["results"]
     for first, row in zip((1, 11, 21), rows, strict=False):
@@ -106,7 +106,7 @@ def test_an_own_environment_is_shown_without_a_reference(shop, train):
     file = write("env: shop:Shop\nbatch_size: 5\nnum_episodes: 10\nppo: {reference: none, minibatches: 2}\n")
     code, out, _ = train("--config", file, "--name", "shop", "--no-wandb")
     head, titles, row, fresh, *files = out.splitlines()
-    assert (code, head) == (0, "shop: PPO on shop:Shop, 10 episodes")
+    assert (code, head) == (0, "shop: PPO on shop:Shop, 10 training episodes")
     assert titles.split() == ["episodes", "ROAS", "optimality"]
     assert re.match(r" 1-10 +\d+\.\d\d +- *$", row)
     assert re.match(r"512 fresh flights: ROAS \d+\.\d\d \[.*\], optimality -, delivery", fresh)

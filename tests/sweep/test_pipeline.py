@@ -124,9 +124,16 @@ def test_no_eligible_trial_is_said_and_nothing_is_published(nobody):
     assert printed.count("batch_size does not apply to constant, which learns nothing\n") == 1
     assert printed.index("batch_size does not") < printed.index("[1/4] small-")
     assert folder.read_selection()["decision"] == "none" and not folder.best.exists()
+    assert "recording the decision: 1/1\n" in printed and "publishing the model" not in printed
     (select,) = [r for r in offline_runs(folder.wandb) if r.job_type == "select"]
     assert select.exit_code == 1
     assert all(artifact["type"] != "model" for artifact in select.artifacts)
+
+
+def test_sweep_says_first_that_wandb_is_offline_and_how_to_upload(nobody):
+    folder, _, printed = nobody
+    upload = f"Upload later with `gaelp-ray sync {folder.shown}`"
+    assert printed.splitlines()[0] == f"W&B is offline: WANDB_MODE says so. {upload}"
 
 
 def test_bayes_runs_as_many_configurations_as_asked_for(nobody):

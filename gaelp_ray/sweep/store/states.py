@@ -49,8 +49,10 @@ def torn_records(folder: SweepFolder) -> list[str]:
 
 
 def _state(folder: SweepFolder, history: History, name: str, running: bool) -> TrialState:
-    last, end = TrialFiles(folder.path, name).read().last, history.ends.get(name)
-    going = "interrupted" if not running else "running" if last else "waiting"
+    record, end = TrialFiles(folder.path, name).read(), history.ends.get(name)
+    last = record.last
+    idle = "interrupted" if record.started else "not started"
+    going = idle if not running else "running" if last else "waiting"
     return TrialState(
         name,
         end.status if end else going,

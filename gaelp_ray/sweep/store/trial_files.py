@@ -43,6 +43,11 @@ class Record:
         """The last report; empty before the first."""
         return self.rows[-1]["report"] if self.rows else {}
 
+    @property
+    def started(self) -> bool:
+        """Whether a worker has had the trial, perhaps without coming to the end of an iteration."""
+        return self.plan is not None or bool(self.rows)
+
     def lines_until(self, iteration: int) -> int:
         """Lines of the file up to an iteration; 0 for none."""
         return self.ends[iteration - 1] if iteration else 0

@@ -30,11 +30,12 @@ class Flown:
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], folder: Path, end: End | None) -> Flown:
-        """From the trial's folder; without an end it was interrupted."""
+        """From the trial's folder; without an end it was interrupted, or has never started."""
         files = TrialFiles(folder, plan["name"])
         record, known = files.read(), files.checkpoints()
         checkpoint = files.checkpoint(known[-1]) if known else None
-        return cls(record.plan or plan, record.last, checkpoint, end or End(str(TrialStatus.INTERRUPTED)))
+        status = TrialStatus.INTERRUPTED if record.started else TrialStatus.NOT_STARTED
+        return cls(record.plan or plan, record.last, checkpoint, end or End(str(status)))
 
     @property
     def seeds(self) -> list[SeedResult]:
@@ -63,7 +64,7 @@ def _result(plan: SweepPlan, planned: TrialPlan, flown: Sequence[Flown]) -> Tria
     first = flown[0] if flown else None
     return TrialResult(
         trial=planned.name,
-        status=TrialStatus(first.end.status) if first else TrialStatus.INTERRUPTED,
+        status=TrialStatus(first.end.status) if first else TrialStatus.NOT_STARTED,
         params=first.plan["params"] if first else planned.params,
         config=first.plan["config"] if first else planned.config.to_dict(),
         is_default=planned.is_default,

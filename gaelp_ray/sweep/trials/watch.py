@@ -40,8 +40,10 @@ class Watch(DriverOnly, Callback):
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
         """A trial has ended, or the search has."""
-        end = self._ledger.ends.get(name_of(trial))
-        self._show(trial, end.status if end else str(TrialStatus.INTERRUPTED), trial.last_result or {})
+        name = name_of(trial)
+        end = self._ledger.ends.get(name)
+        unfinished = TrialStatus.INTERRUPTED if name in self._heard else TrialStatus.NOT_STARTED
+        self._show(trial, end.status if end else str(unfinished), trial.last_result or {})
 
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
         """Tune has looked at all trials once."""

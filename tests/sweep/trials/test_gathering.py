@@ -102,7 +102,7 @@ def test_results_are_in_the_order_of_the_plan_and_tell_how_trials_ended(plan, sw
     sweep(first, end=End("stopped", "asha at iteration 4"))
     results = sweep.results()
     assert [r.trial for r in results] == [default.name, first.name, second.name]
-    assert [r.status for r in results] == [TrialStatus.INTERRUPTED, TrialStatus.STOPPED, TrialStatus.FAILED]
+    assert [r.status for r in results] == [TrialStatus.NOT_STARTED, TrialStatus.STOPPED, TrialStatus.FAILED]
     assert [r.error for r in results] == [None, "asha at iteration 4", "KeyError: 'x'"]
     assert results[0].is_default and results[0].params == {} and results[0].metrics is None
     assert results[0].checkpoint is None and results[1].metrics is None and results[1].iterations == 4
@@ -115,10 +115,10 @@ def test_a_trial_without_an_end_was_interrupted_where_its_record_ends(plan, swee
     assert (result.status, result.iterations, result.checkpoint) == (TrialStatus.INTERRUPTED, 3, None)
 
 
-def test_a_trial_that_was_only_proposed_has_nothing_to_show(plan, sweep):
+def test_a_trial_that_was_only_proposed_has_not_started(plan, sweep):
     sweep.history.plans["trip-s1-00"] = json.loads(json.dumps(as_tune_config(plan.trials[1])))
     result = sweep.results()[1]
-    assert (result.status, result.iterations, result.env_steps, result.seeds) == (TrialStatus.INTERRUPTED, 0, 0, ())
+    assert (result.status, result.iterations, result.env_steps, result.seeds) == (TrialStatus.NOT_STARTED, 0, 0, ())
 
 
 def test_a_further_seed_that_failed_undoes_nothing(plan, sweep):
