@@ -171,7 +171,7 @@ def _budgets(found: Watch) -> str:
     """What ROAS is expected of the log's flights, and whether their budgets count."""
     control, curve = found.budget_control, found.card.curve
     if curve is None:
-        remedy = "if the sweep's budgets differ, `gaelp-ray resume SWEEP` measures it"
+        remedy = "if the sweep's budgets differ, `gaelp-ray resume SWEEP --set select.episodes=N` measures it"
         return f"budgets: not controlled for: model.json has no ROAS by budget, {UNCONTROLLED}: {remedy}"
     if control is BudgetControl.NO_BUDGETS:
         return f"budgets: not controlled for: the log has none, {UNCONTROLLED}: log each flight's budget"

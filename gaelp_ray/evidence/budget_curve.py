@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from gaelp_ray.errors import ModelError
 from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.threads import one_thread
 
-NOISE = float(ndtri(0.975))
-"""Standard errors of a quadratic term that count as noise: 95 % of true power laws stay within."""
+NOISE = math.sqrt(-2.0 * math.log(0.05))
+"""Length of the standardised quadratic and cubic terms that counts as noise: 95 % of true power laws stay below."""
 
 LEAST_BUDGETS = 8
 """Different budgets that a fit needs."""
@@ -35,6 +34,9 @@ TOLERANCE = 0.05
 
 NO_LUCK = 1e-20
 """Variance of log ROAS below which flights have no luck but rounding, and so no errors to speak of."""
+
+HALVINGS = 60
+"""Of an interval of quantiles, down to rounding. scipy.optimize would do it, and takes long to import."""
 
 ITERATIONS = 50
 """Of Newton's method, which takes five or six."""
@@ -46,7 +48,7 @@ class BudgetCurve:
 
     At `reference` the errors of level and slope are uncorrelated. roas_error: standard error of log ROAS there.
     deviation: of one flight's influence on observed / expected revenue. misfit: largest distance of log ROAS from a
-    fitted quadratic, less what noise explains: 0 unless the quadratic term is significant.
+    fitted cubic, less what noise explains: 0 unless the terms beyond the line are significant.
     """
 
     reference: float
@@ -110,13 +112,14 @@ class BudgetCurve:
 
         The errors of level and slope are a normal vector in the plane; budgets are the directions of an arc.
         """
-        low, high = (math.atan2(self.elasticity_error * end, self.roas_error) for end in self._ends)
-        arc = high - low
-
-        def excess(quantile: float) -> float:
-            return arc / (2.0 * math.pi) * math.exp(-(quantile**2) / 2.0) + float(ndtr(-quantile)) - error
-
-        return float(brentq(excess, 0.0, 40.0))
+        first, last = (math.atan2(self.elasticity_error * end, self.roas_error) for end in self._ends)
+        arc = (last - first) / (2.0 * math.pi)
+        low, high = 0.0, 40.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2.0
+            exceeded = arc * math.exp(-(middle**2) / 2.0) + float(ndtr(-middle))
+            low, high = (middle, high) if exceeded > error else (low, middle)
+        return high
 
 
 @one_thread()
@@ -125,25 +128,27 @@ def fit_budget_curve(flights: FlightTotals) -> BudgetCurve | None:
     if not (flights.budget > 0).all() or len(np.unique(flights.budget)) < LEAST_BUDGETS:
         return None
     log_budget = np.log(flights.budget)
-    x = log_budget - log_budget.mean()
+    scale = float(np.std(log_budget))
+    powers = np.vander((log_budget - log_budget.mean()) / scale, 4, increasing=True)
     try:
-        (level, slope), covariance = _fit(np.stack([np.ones(len(x)), x], 1), flights)
-        quadratic, its_covariance = _fit(np.stack([np.ones(len(x)), x, x**2], 1), flights)
+        line, covariance = _fit(powers[:, :2], flights)
+        cubic, its_covariance = _fit(powers, flights)
     except _Undetermined:
         return None
+    level, slope = line.tolist()
     shift = float(-covariance[0, 1] / covariance[1, 1])  # where level and slope are uncorrelated
-    expected = flights.cost * np.exp(level + slope * x)
+    expected = flights.cost * np.exp(powers[:, :2] @ line)
     residuals = (flights.revenue - expected) / expected.mean()
-    bend = np.abs(quadratic @ np.stack([np.ones(len(x)), x, x**2]) - level - slope * x)
-    excess = abs(quadratic[2]) - NOISE * math.sqrt(its_covariance[2, 2])
+    bend = np.abs(powers @ cubic - powers[:, :2] @ line)
+    curvature = math.sqrt(cubic[2:] @ np.linalg.solve(its_covariance[2:, 2:], cubic[2:]))
     return BudgetCurve(
-        reference=math.exp(log_budget.mean() + shift),
+        reference=math.exp(log_budget.mean() + shift * scale),
         roas=math.exp(level + slope * shift),
         roas_error=math.sqrt(covariance[0, 0] - covariance[0, 1] ** 2 / covariance[1, 1]),
-        elasticity=float(slope),
-        elasticity_error=math.sqrt(covariance[1, 1]),
+        elasticity=slope / scale,
+        elasticity_error=math.sqrt(covariance[1, 1]) / scale,
         deviation=float(np.std(residuals, ddof=2)),
-        misfit=float(bend.max() * excess / abs(quadratic[2])) if excess > 0 else 0.0,
+        misfit=float(bend.max()) * (1.0 - NOISE / max(curvature, NOISE)),
         low_budget=float(flights.budget.min()),
         high_budget=float(flights.budget.max()),
     )

@@ -6,9 +6,8 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-from judged_models import EVALUATION, save, write_log
+from judged_models import CURVE, EVALUATION, save, write_budgets, write_log
 
 from gaelp_ray.evidence.decline import Card, flights_to_notice, watch
 from gaelp_ray.evidence.observed import read_flights
@@ -118,41 +117,10 @@ def test_what_is_asked_wrongly_exits_with_2_in_one_line(gaelp_ray, words, compla
     assert line.startswith(f"error: {complaint}")
 
 
-CURVE = {
-    "reference": 110.0,
-    "roas": 10.8,
-    "roas_error": 0.0075,
-    "elasticity": -0.58,
-    "elasticity_error": 0.0185,
-    "deviation": 0.345,
-    "misfit": 0.0,
-    "low_budget": 54.6,
-    "high_budget": 221.5,
-}
-"""ROAS by budget of a model such as EVALUATION's."""
-
-
-def write_budgets(path: str, low: float, high: float, left: float = 1.0, missing: int = 0) -> None:
-    """300 flights of a model that does as CURVE says, with budgets from low to high; every `missing`th has none."""
-    dice, lines = np.random.default_rng(4), []
-    for number in range(300):
-        budget = float(dice.uniform(low, high))
-        roas = left * CURVE["roas"] * (budget / CURVE["reference"]) ** CURVE["elasticity"]
-        row = {
-            "cost": 0.99 * budget,
-            "revenue": 0.99 * budget * roas * float(dice.gamma(8.4, 1 / 8.4)),
-            "budget": budget,
-        }
-        if missing and number % missing == 0:
-            del row["budget"]
-        lines.append(json.dumps(row) + "\n")
-    Path(path).write_text("".join(lines), encoding="utf-8")
-
-
 def test_budgets_of_the_log_are_controlled_for(gaelp_ray):
     save("curved", about={"evaluation": EVALUATION, "roas_by_budget": CURVE})
-    write_budgets("larger.jsonl", 150.0, 220.0)
-    write_budgets("smaller.jsonl", 56.0, 75.0, left=0.8)
+    write_budgets("larger.jsonl", (150.0, 220.0))
+    write_budgets("smaller.jsonl", (56.0, 75.0), left=0.8)
     code, out, err = gaelp_ray("monitor", "curved", "--log", "larger.jsonl")
     expected = out.splitlines()[2]
     assert (code, err) == (0, "") and expected.startswith("expected at these budgets: ROAS 7.9")
@@ -175,7 +143,7 @@ def test_budgets_that_cannot_be_controlled_for_are_told_in_one_line(gaelp_ray):
         "budgets: not controlled for: the log has none, and budgets other than the measured ones can raise a false "
         "alarm or hide a loss: log each flight's budget"
     )
-    write_budgets("mixed.jsonl", 60.0, 200.0, missing=3)
+    write_budgets("mixed.jsonl", (60.0, 200.0), missing=3)
     code, out, err = gaelp_ray("monitor", "curved", "--log", "mixed.jsonl")
     assert (code, err) == (0, "") and "at most 6.0% if nothing has changed, as 5.0% of such cards" in out
     assert out.splitlines()[2].endswith("; 100 of 300 flights have no budget: compared with the card's pooled ROAS")
@@ -185,13 +153,13 @@ def test_budgets_that_cannot_be_controlled_for_are_told_in_one_line(gaelp_ray):
 
 def test_flights_with_budgets_outside_the_measured_range_are_left_out(gaelp_ray):
     save("curved", about={"evaluation": EVALUATION, "roas_by_budget": CURVE})
-    write_budgets("wide.jsonl", 60.0, 400.0)
+    write_budgets("wide.jsonl", (60.0, 400.0))
     budgets = [json.loads(line)["budget"] for line in Path("wide.jsonl").read_text(encoding="utf-8").splitlines()]
     outside = sum(budget > 221.5 * (221.5 / 54.6) ** 0.05 for budget in budgets)
     code, out, err = gaelp_ray("monitor", "curved", "--log", "wide.jsonl", "--json")
     assert err == f"wide.jsonl: budget: {outside} of 300 flights are outside the measured 54.6 to 221.5: left out\n"
     assert code == 0 and (json.loads(out)["flights"], json.loads(out)["flights_left_out"]) == (300 - outside, outside)
-    write_budgets("beyond.jsonl", 300.0, 400.0)
+    write_budgets("beyond.jsonl", (300.0, 400.0))
     assert gaelp_ray("monitor", "curved", "--log", "beyond.jsonl") == (
         2,
         "",

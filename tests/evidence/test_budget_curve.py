@@ -19,12 +19,12 @@ def totals(cost, revenue, budget) -> FlightTotals:
     return FlightTotals(168, **arrays | {"cost": cost, "revenue": revenue, "budget": budget})
 
 
-def fly(dice: np.random.Generator, flights: int, bend: float = 0.0) -> FlightTotals:
-    """Flights with the spread of airfrance-search; `bend`: of log ROAS, times the squared log budget."""
+def fly(dice: np.random.Generator, flights: int, bend: float = 0.0, power: int = 2) -> FlightTotals:
+    """Flights with the spread of airfrance-search; `bend`: of log ROAS, times a power of the log budget."""
     log_budget = dice.uniform(-RANGE, RANGE, flights)
     budget = BUDGET * np.exp(log_budget)
     cost = budget * dice.uniform(0.95, 1.0, flights)
-    roas = ROAS * np.exp(ELASTICITY * log_budget + bend * log_budget**2)
+    roas = ROAS * np.exp(ELASTICITY * log_budget + bend * log_budget**power)
     return totals(cost, roas * cost * dice.gamma(8.4, 1 / 8.4, flights), budget)
 
 
@@ -87,6 +87,8 @@ def test_misfit_of_a_bent_market_widens_the_low_end_and_noise_does_not():
     # A parabola leaves a straight line by at most two thirds of its height over a uniform range.
     assert 0.5 * RANGE**2 * 0.4 < bent.misfit < 0.5 * RANGE**2 * 0.8
     truth = ROAS * math.exp(ELASTICITY * RANGE - 0.5 * RANGE**2)
+    waved = fit_budget_curve(fly(dice, 4096, bend=1.0, power=3))  # two fifths, likewise
+    assert 0.2 * RANGE**3 < waved.misfit < 0.5 * RANGE**3
     assert low_ends(bent, [bent.high_budget])[0] < truth < bent.roas * (math.exp(RANGE)) ** bent.elasticity
 
 
