@@ -14,6 +14,18 @@ from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import Market, load_market
 
 EVALUATION = {"roas": 10.2, "roas_low": 9.9, "roas_high": 10.6, "confidence": 0.95, "flights": 512, "delivery": 0.99}
+CURVE = {
+    "reference": 110.0,
+    "roas": 10.8,
+    "roas_error": 0.0075,
+    "elasticity": -0.58,
+    "elasticity_error": 0.0185,
+    "deviation": 0.345,
+    "misfit": 0.0,
+    "low_budget": 54.6,
+    "high_budget": 221.5,
+}
+"""ROAS by budget of a model such as EVALUATION's."""
 
 
 def save(folder: str, market: Market | None = None, about: dict[str, Any] | None = None, **fields: Any) -> Path:
@@ -35,3 +47,16 @@ def write_log(path: str, roas: float, flights: int = 300, budget: float | None =
         lines.append(json.dumps(row | ({} if budget is None else {"budget": budget})))
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Path(path)
+
+
+def write_budgets(
+    path: str, budgets: tuple[float, float], left: float = 1.0, flights: int = 300, missing: int = 0
+) -> None:
+    """Flights with CURVE's ROAS, of which so much is `left`, and budgets between two; every `missing`th has none."""
+    dice, lines = np.random.default_rng(4), []
+    for number in range(flights):
+        budget = float(dice.uniform(*budgets))
+        roas = left * CURVE["roas"] * (budget / CURVE["reference"]) ** CURVE["elasticity"]
+        row = {"cost": 0.99 * budget, "revenue": 0.99 * budget * roas * float(dice.gamma(8.4, 1 / 8.4))}
+        lines.append(json.dumps(row | ({} if missing and number % missing == 0 else {"budget": budget})) + "\n")
+    Path(path).write_text("".join(lines), encoding="utf-8")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from judged_models import save, write_log
+from judged_models import CURVE, EVALUATION, save, write_budgets
 
 from gaelp_ray.cli.main import main
 from gaelp_ray.sweep.store.folder import SweepFolder
@@ -24,13 +24,13 @@ NUMBER = r"[-+]?\d[\d.,]*"
 def typed(tmp_path, monkeypatch, capsys):
     """Runs a command of the page where its models and its log are: (exit code, stdout)."""
     monkeypatch.chdir(tmp_path)
-    save("my_model")
+    save("my_model", about={"evaluation": EVALUATION, "roas_by_budget": CURVE})
     folder = SweepFolder.new(Path("results"), "quickstart")
     folder.path.mkdir(parents=True)
     folder.write_start({"name": "quickstart"}, {})
     save(str(folder.best), dual={"optimism": 0.2})
     folder.write_end({"winner": {"trial": "quickstart-07"}, "reason": "", "leaderboard": []}, [{"rank": 1}])
-    write_log("flights.jsonl", 8.2, flights=120)
+    write_budgets("flights.jsonl", (56.0, 75.0), left=0.8, flights=120)
 
     def run(command: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["gaelp-ray", *shlex.split(command, comments=True)])

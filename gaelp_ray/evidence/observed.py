@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gaelp_ray.errors import StorageError
 from gaelp_ray.records import FloatArray, ratio
@@ -35,6 +36,10 @@ class ObservedFlights:
         """Cost / budget of the flights with a budget; NaN where there are none."""
         budgeted = ~np.isnan(self.budget)
         return ratio(float(self.cost[budgeted].sum()), float(self.budget[budgeted].sum()))
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> ObservedFlights:
+        """The flights where `chosen` (n,) is true."""
+        return replace(self, cost=self.cost[chosen], revenue=self.revenue[chosen], budget=self.budget[chosen])
 
 
 def read_flights(path: Path) -> ObservedFlights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def log_watch(to: Destination, id: str, watch: Watch, model: str) -> str:
     There is one alert: not another one where the run's summary on the server says so. Offline, the run replaces that
     of an earlier look, unless it has been uploaded, with its alert.
     """
-    config = {"model": model, "false_alarm": watch.false_alarm, "card": vars(watch.card)}
+    config = {"model": model, "false_alarm": watch.false_alarm, "card": asdict(watch.card)}
     report = Report.begin(to, "monitor", id, config)
     earlier = _earlier(id, report.directory)
     alerted = bool(report.told.get(ALERTED)) or any(map(_has_alerted, filter(_is_uploaded, earlier)))
@@ -47,10 +48,11 @@ def in_words(watch: Watch) -> str:
     """What was noticed, and how sure that is."""
     card, after = watch.card, watch.noticed_after
     at = after - 1 if after is not None else -1
+    floor = watch.expected.floor[at]
     return (
         f"noticed after {at + 1} flights: ROAS {watch.roas[at]:.3f}, at most {watch.high[at]:.3f} with all looks "
-        f"accounted for, below {card.low:.3f}, the low end of what the model was chosen with ({card.roas:.3f}, "
-        f"{card.low:.3f} to {card.high:.3f}); false alarms {watch.false_alarm:.1%} at most"
+        f"accounted for, below {floor:.3f}, the low end of what the card expects of these flights (chosen with "
+        f"{card.roas:.3f}, {card.low:.3f} to {card.high:.3f}); false alarms {watch.false_alarm:.1%} at most"
     )
 
 
@@ -64,15 +66,17 @@ def _row(watch: Watch, flights: int) -> dict[str, float]:
         "observed/roas": watch.roas[flights - 1],
         "observed/low": watch.low[flights - 1],
         "observed/high": watch.high[flights - 1],
-        "card/low": watch.card.low,
+        "card/expected": watch.expected.roas[flights - 1],
+        "card/low": watch.expected.floor[flights - 1],
     }
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 
 def _summary(watch: Watch) -> dict[str, Any]:
     found = {"flights": watch.flights, "noticed_after": watch.noticed_after, "delivery": watch.delivery}
-    found["degraded"] = watch.noticed_after is not None
-    return {name: value for name, value in found.items() if value is None or np.isfinite(value)}
+    found |= {"expected_roas": float(watch.expected.roas[-1]), "flights_left_out": watch.left_out}
+    facts = {"degraded": watch.noticed_after is not None, "budget_control": watch.budget_control.value}
+    return facts | {name: value for name, value in found.items() if value is None or np.isfinite(value)}
 
 
 def _earlier(id: str, directory: Path | None) -> list[Path]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
-from judged_models import EVALUATION, save, write_log
+from judged_models import CURVE, EVALUATION, save, write_budgets, write_log
 
 from gaelp_ray.evidence.decline import Card, flights_to_notice, watch
 from gaelp_ray.evidence.observed import read_flights
@@ -24,11 +25,14 @@ def here(tmp_path, monkeypatch):
 def test_a_model_that_does_as_before_exits_with_0(gaelp_ray):
     code, out, err = gaelp_ray("monitor", "model", "--log", "same.jsonl")
     assert (code, err) == (0, "")
-    observed, chosen, delivery, verdict, rate = out.splitlines()
+    observed, chosen, budgets, delivery, verdict, rate = out.splitlines()
     assert observed.startswith("observed: 300 flights, ROAS 10.") and "right for all looks together" in observed
     assert chosen == "chosen with: ROAS 10.200 (95%: 9.900 to 10.600) of 512 fresh flights"
     assert delivery.startswith("delivery: 9") and delivery.endswith("chosen with 99.0%")
-    due = flights_to_notice(Card.of({"evaluation": EVALUATION}), 0.01, 0.2)
+    assert budgets.startswith(
+        "budgets: not controlled for: model.json has no ROAS by budget, and budgets other than the"
+    )
+    due = flights_to_notice(watch(read_flights(Path("same.jsonl")), Card.of({"evaluation": EVALUATION}), 0.01), 0.2)
     assert verdict == f"no sign of a loss (a loss of 20% is noticed after about {due} flights)"
     assert rate.startswith("false alarms: at most 1.0% if the true ROAS is 9.900 or more; at most 3.5% if nothing has")
 
@@ -43,6 +47,8 @@ def test_a_fallen_model_exits_with_1_and_says_when_it_was_noticed(gaelp_ray):
         *(found.roas[-1], found.interval.low, found.interval.high),
     )
     assert facts["false_alarm_if_unchanged"] == pytest.approx(0.035)
+    assert (facts["budget_control"], facts["flights_at_their_budget"], facts["flights_left_out"]) == ("no_curve", 0, 0)
+    assert (facts["expected_roas"], facts["expected_roas_low"]) == (pytest.approx(10.2), pytest.approx(9.9))
     code, out, _ = gaelp_ray("monitor", "model", "--log", "fallen.jsonl")
     assert code == 1 and f"\ndegraded: noticed after {found.noticed_after} flights, when ROAS was " in out
 
@@ -111,6 +117,64 @@ def test_what_is_asked_wrongly_exits_with_2_in_one_line(gaelp_ray, words, compla
     assert line.startswith(f"error: {complaint}")
 
 
+def test_budgets_of_the_log_are_controlled_for(gaelp_ray):
+    save("curved", about={"evaluation": EVALUATION, "roas_by_budget": CURVE})
+    write_budgets("larger.jsonl", (150.0, 220.0))
+    write_budgets("smaller.jsonl", (56.0, 75.0), left=0.8)
+    code, out, err = gaelp_ray("monitor", "curved", "--log", "larger.jsonl")
+    expected = out.splitlines()[2]
+    assert (code, err) == (0, "") and expected.startswith("expected at these budgets: ROAS 7.9")
+    assert ", at least 7." in expected and expected.endswith("(elasticity -0.58)")
+    code, out, _ = gaelp_ray("monitor", "curved", "--log", "smaller.jsonl", "--json")
+    facts = json.loads(out)
+    assert code == 1 and facts["roas"] > EVALUATION["roas_low"]  # the pooled ROAS would mask the loss
+    assert facts["roas_high"] < facts["expected_roas_low"] < facts["expected_roas"]
+    assert (facts["budget_control"], facts["flights_at_their_budget"], facts["card"]["curve"]) == ("all", 300, CURVE)
+    for log, wrong in (("larger.jsonl", 1), ("smaller.jsonl", 0)):  # an older model
+        assert gaelp_ray("monitor", "model", "--log", log)[0] == wrong
+
+
+def test_budgets_that_cannot_be_controlled_for_are_told_in_one_line(gaelp_ray):
+    save("curved", about={"evaluation": EVALUATION, "roas_by_budget": CURVE})
+    write_log("unbudgeted.jsonl", 10.2, budget=None)
+    code, out, err = gaelp_ray("monitor", "curved", "--log", "unbudgeted.jsonl")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2] == (
+        "budgets: not controlled for: the log has none, and budgets other than the measured ones can raise a false "
+        "alarm or hide a loss: log each flight's budget"
+    )
+    write_budgets("mixed.jsonl", (60.0, 200.0), missing=3)
+    code, out, err = gaelp_ray("monitor", "curved", "--log", "mixed.jsonl")
+    assert (code, err) == (0, "") and "at most 6.0% if nothing has changed, as 5.0% of such cards" in out
+    assert out.splitlines()[2].endswith("; 100 of 300 flights have no budget: compared with the card's pooled ROAS")
+    facts = json.loads(gaelp_ray("monitor", "curved", "--log", "mixed.jsonl", "--json")[1])
+    assert (facts["budget_control"], facts["flights_at_their_budget"]) == ("some", 200)
+
+
+def test_flights_with_budgets_outside_the_measured_range_are_left_out(gaelp_ray):
+    save("curved", about={"evaluation": EVALUATION, "roas_by_budget": CURVE})
+    write_budgets("wide.jsonl", (60.0, 400.0))
+    budgets = [json.loads(line)["budget"] for line in Path("wide.jsonl").read_text(encoding="utf-8").splitlines()]
+    outside = sum(budget > 221.5 * (221.5 / 54.6) ** 0.05 for budget in budgets)
+    code, out, err = gaelp_ray("monitor", "curved", "--log", "wide.jsonl", "--json")
+    assert err == f"wide.jsonl: budget: {outside} of 300 flights are outside the measured 54.6 to 221.5: left out\n"
+    assert code == 0 and (json.loads(out)["flights"], json.loads(out)["flights_left_out"]) == (300 - outside, outside)
+    write_budgets("beyond.jsonl", (300.0, 400.0))
+    assert gaelp_ray("monitor", "curved", "--log", "beyond.jsonl") == (
+        2,
+        "",
+        "error: beyond.jsonl: budget: every flight is outside the measured 54.6 to 221.5: run a sweep in a market with "
+        "these budgets\n",
+    )
+
+
+def test_damaged_roas_by_budget_is_refused_in_one_line(gaelp_ray):
+    save("torn", about={"evaluation": EVALUATION, "roas_by_budget": CURVE | {"roas": math.inf}})
+    code, out, err = gaelp_ray("monitor", "torn", "--log", "same.jsonl")
+    assert (code, out) == (2, "")
+    assert err == "error: torn: model.json: roas_by_budget: damaged: fetch the model again\n"
+
+
 def look(gaelp_ray, log: str = "log.jsonl") -> int:
     return gaelp_ray("monitor", "model", "--log", log, "--wandb", "--project", "demo")[0]
 
@@ -130,6 +194,7 @@ def test_the_run_goes_on_and_there_is_one_alert_of_it(gaelp_ray, wandb_server):
     assert [row["_step"] for row in run.history] == list(range(1, 301))  # every look once
     assert (run.summary["degraded"], run.summary["flights"], run.summary["alerted"]) == (True, 300, True)
     assert run.config["model"] == "model" and run.config["card"]["roas"] == 10.2
+    assert run.summary["budget_control"] == "no_curve" and run.summary["expected_roas"] == pytest.approx(10.2)
 
 
 def test_a_model_that_does_as_before_raises_no_alert(gaelp_ray, wandb_server):

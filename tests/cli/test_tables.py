@@ -24,12 +24,15 @@ def test_nothing_is_remarked_where_everything_applies(file):
 def test_what_a_choice_took_is_said():
     race = {"arms": 4, "rounds": 3, "flights": 2600, "budget": 8192, "error": 0.05, "attempt": 1}
     winner = {"search_score": 5.5, "reflown_score": 5.25, "shrinkage": 0.25}
-    record = {"race": race, "winner": winner, "metric": "delivered_roas"}
+    record = {"change": "the selected model changed", "race": race, "winner": winner, "metric": "delivered_roas"}
     assert list(chosen(record)) == [
+        "changed: the selected model changed",
         "race: 4 arms, 3 rounds, 2,600 of 8,192 flights; among equals it calls a winner with probability 0.05 at most",
         "luck: +0.250 (delivered_roas 5.500 in the search, 5.250 on fresh flights)",
     ]
-    assert "; confirmed at attempt 2" in next(chosen(record | {"race": race | {"attempt": 2}}))
+    assert "; confirmed at attempt 2" in next(
+        chosen({"winner": winner, "race": race | {"attempt": 2}} | {"metric": "roas"})
+    )
     played = {"leader": "b", "flights": 512, "difference": 0.1, "low": 0.05, "high": 0.15, "verdict": "above"}
     beside = "play-off: b against the control arm on 512 fresh flights: "
     assert list(chosen({"winner": None, "play_off": played})) == [f"{beside}above (+0.100 [+0.050, +0.150])"]

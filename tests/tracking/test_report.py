@@ -81,13 +81,12 @@ def test_a_name_that_wandb_refuses_is_no_error(tmp_path):
 def test_looks_without_an_interval_have_none_in_their_rows(tmp_path):
     log_watch(Destination(), "m1", look(20, roas=10.0), "mine")
     (run,) = offline_runs(tmp_path / "wandb")
-    names = [set(row) & {"observed/roas", "observed/low", "observed/high", "card/low"} for row in run.history]
-    assert (
-        names
-        == [{"observed/roas", "card/low"}] * 7 + [{"observed/roas", "observed/low", "observed/high", "card/low"}] * 13
-    )
+    every = {"observed/roas", "observed/low", "observed/high", "card/expected", "card/low"}
+    names = [set(row) & every for row in run.history]
+    assert names == [every - {"observed/low", "observed/high"}] * 7 + [every] * 13
     assert (run.summary["flights"], run.summary["degraded"], run.summary["alerted"]) == (20, False, False)
     assert run.summary["delivery"] == pytest.approx(0.9)
+    assert (run.summary["budget_control"], run.summary["expected_roas"]) == ("no_curve", pytest.approx(10.0))
 
 
 @pytest.mark.parametrize("flights", [1, 499, 500, 501, 12_345])

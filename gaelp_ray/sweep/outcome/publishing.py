@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from gaelp_ray.checkpoint import Model, load_model, plain, save_model
+from gaelp_ray.evidence.budget_curve import fit_budget_curve
 from gaelp_ray.results import Selection, TrialResult
 from gaelp_ray.sweep.outcome import summary
 from gaelp_ray.sweep.outcome.about import metadata
@@ -69,6 +70,7 @@ def _write_winner(plan: SweepPlan, folder: SweepFolder, selection: Selection, se
         "trial": winner.label,
         "params": dict(winner.trial.params),
         "evaluation": winner.evaluation.as_dict(),
+        "roas_by_budget": asdict(curve) if (curve := fit_budget_curve(winner.evaluation.totals)) else None,
         "flights": {
             "episodes": plan.spec.select.episodes,
             "seed": plan.spec.seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from judged_models import save
 
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.cli.main import main
+from gaelp_ray.evidence.budget_curve import fit_budget_curve
+from gaelp_ray.evidence.decline import Card
 from gaelp_ray.results import Candidate, SeedResult, Selection, TrialResult, TrialStatus
 from gaelp_ray.sweep.outcome.about import metadata
 from gaelp_ray.sweep.outcome.gate import Gate
@@ -93,6 +95,13 @@ def told(folder: SweepFolder) -> dict:
 
 def keys(content) -> int:
     return sum(1 + keys(value) for value in content.values()) if isinstance(content, dict) else 0
+
+
+def test_model_json_has_roas_by_budget_of_the_confirmed_flights(end):
+    model = load_model(end(GOOD, mode="disabled").best)
+    flown = evaluate(model.agent, model.market, 48, [1, 1]).totals
+    assert model.about["roas_by_budget"] == asdict(fit_budget_curve(flown))
+    assert Card.of(model.about).curve.elasticity < 0
 
 
 def test_the_first_is_published_with_all_that_is_known_of_it(wandb_server, end, tmp_path):
