@@ -56,7 +56,8 @@ def test_its_commands_work_in_their_order(reader):
     here, printed = reader
     assert printed[0].startswith("newsletter: random search, 2 trials, flights of your own environment\n")
     assert "fresh flights through newsletter:Newsletter" in printed[-1]
-    chosen = r"(winner|tie, selected) newsletter-\w+: delivered ROAS [\d.]+, .*, ROAS [\d.]+, delivery [\d.]+%, optimality -\n"
+    measured = r"delivered ROAS [\d.]+, .*, ROAS [\d.]+, delivery [\d.]+%, optimality -\n"
+    chosen = rf"(winner|tie, selected) newsletter-\w+: {measured}"
     assert re.search(chosen, "".join(printed))
     assert "nan" not in "".join(printed)
     record = json.loads((here / "results/newsletter/selection.json").read_text(encoding="utf-8"))

@@ -73,7 +73,7 @@ def test_it_ends_with_all_that_a_person_needs(quickstart, record):
     _, printed, _ = quickstart
     winner = record["winner"]
     kept = rf"(winner|tie, selected) {winner['trial']}"
-    assert re.search(rf"{kept}: ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, delivery", printed)
+    assert re.search(rf"{kept}: delivered ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, ROAS [\d.]+, delivery", printed)
     assert re.search(r"race: 4 arms, \d+ rounds, [\d,]+ of 16,384 flights; among equals it calls a winner", printed)
     assert "optimality" in printed and "BayesDual (reference)" in printed
     assert "model: results/quickstart/best" in printed
