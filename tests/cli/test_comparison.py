@@ -35,7 +35,7 @@ def test_comparison_has_whole_numbers_at_any_width(width):
     assert fits(lines[:7], width)
     assert all("10.368  10.23 to 10.50" in line and line.split()[1].endswith("/best") for line in (a, b))
     assert "+0.178  +0.034 to +0.325" in pair and "above" in pair
-    assert ("[-0.20, +0.40]" in pair) == (width >= 80)
+    assert ("[-0.20, +0.40]" in pair) == (width >= 100)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -48,4 +48,4 @@ def test_other_markets_have_whole_numbers_at_any_width(width):
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 2 and fits(lines, width)
     assert "10.368  10.23 to 10.50" in lines[1]
-    assert ("+0.172 [+0.027, +0.318] above" in lines[1]) == (width >= 112)
+    assert ("+0.172 [+0.027, +0.318] above" in lines[1]) == (width >= 120)

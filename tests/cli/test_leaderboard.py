@@ -11,7 +11,8 @@ from gaelp_ray.cli.leaderboard import leaderboard
 from gaelp_ray.cli.screen import UNBOUNDED
 
 WIDTHS = (60, 80, 100, 112, 120, 124, 128, 160, 200)
-MEASURED = {"roas": 10.368, "roas_low": 10.233, "roas_high": 10.5, "delivery": 0.991, "optimality": 0.972}
+SCORE = {"delivered_roas": 10.368, "delivered_roas_low": 10.233, "delivered_roas_high": 10.5}
+MEASURED = SCORE | {"roas": 10.462, "delivery": 0.991, "optimality": 0.972}
 
 
 def printed(rows: list[dict], width: int = 200, height: int = UNBOUNDED) -> list[str]:
@@ -56,10 +57,11 @@ def test_leaderboard_says_why_trials_ended_at_any_width(width):
 
 
 def test_leaderboard_has_more_columns_on_a_wider_terminal():
-    known = ["trial", "agent", "search", "luck", "ROAS", "interval", "delivery", "optimality"]
+    score = ["delivered", "ROAS", "interval"]
+    known = ["trial", "agent", "search", "luck", *score, "ROAS", "delivery", "optimality"]
     assert printed(asha(), 200)[0].split() == known
-    assert printed(asha(), 80)[0].split() == ["trial", "agent", "ROAS", "interval", "delivery", "optimality"]
-    assert printed(asha(), 60)[0].split() == ["trial", "ROAS", "interval", "delivery"]
+    assert printed(asha(), 80)[0].split() == ["trial", *score, "ROAS", "delivery"]
+    assert printed(asha(), 60)[0].split() == ["trial", *score, "delivery"]
     assert "●" in printed(asha(), 200)[1] and "●" not in printed(asha(), 100)[1]
 
 
@@ -100,11 +102,19 @@ def test_leaderboard_says_who_was_dropped_and_how_much_was_luck():
 def test_leaderboard_says_what_an_arm_breaks():
     dear = "cpa 213.40 is above max_cpa 200"
     rows = [row("a"), row("b", ineligible=dear), row("c", "not re-flown", f"in validation, {dear}")]
-    rows[0] |= {"roas_low": 9.0}
+    rows[0] |= {"delivered_roas_low": 9.0}
     a, b, c = printed(rows)[1:]
     assert "not eligible" not in a and "●" in a
     assert f"not eligible: {dear}" in b and "●" not in b
     assert f"not eligible: in validation, {dear}" in c
+
+
+def test_leaderboard_of_an_earlier_version_shows_what_it_has():
+    old = row("a")
+    for name in SCORE:
+        del old[name]
+    head, line = printed([old])
+    assert line.split() == ["1", "a", "PPO", "5.000", "10.462", "99.1%", "97.2%"]
 
 
 def test_leaderboard_without_any_row_is_a_header():
