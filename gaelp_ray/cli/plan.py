@@ -19,6 +19,7 @@ from gaelp_ray.cli.tables import parameters, remarks
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import inapplicable
 from gaelp_ray.sweep.planning.constraints import constraints_of, in_words
+from gaelp_ray.sweep.planning.delivery import largest_delivery_of
 from gaelp_ray.sweep.planning.forecast import Forecast, forecast
 from gaelp_ray.sweep.planning.plan import SweepPlan, plan_sweep
 from gaelp_ray.sweep.planning.ranges import ParameterRange
@@ -68,6 +69,7 @@ def _facts(planned: SweepPlan, expected: Forecast) -> dict[str, Any]:
         "sweep": planned.as_file(),
         "unused": planned.unused,
         "inapplicable": [asdict(found) for found in inapplicable(planned)],
+        "largest_delivery": largest_delivery_of(planned),
         "trials": trials,
         "forecast": expected.as_dict(),
     }

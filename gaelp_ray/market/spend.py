@@ -6,13 +6,16 @@ by chance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
 
 from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.records import FloatArray
+
+QUANTILES = 64
+"""Of budget and of spend, for the mean over both."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ def largest_spend(landscape: Landscape) -> LargestSpend:
     channels = float(own * (spend**2).sum()) / mean**2
     variance = (1.0 + common) * (1.0 + channels) - 1.0 + float(chance.sum()) / mean**2
     return LargestSpend(mean, float(np.sqrt(variance)))
+
+
+def largest_delivery(landscape: Landscape) -> float:
+    """Share of all budgets that flights at the highest bids spend, 0..1: E[min(budget, spend)] / E[budget].
+
+    Budgets are log-uniform around the market's; spend is a lognormal with the moments of largest_spend(), with a lower
+    mean where channels have caps.
+    """
+    shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    largest = replace(largest_spend(landscape), mean=spendable(landscape))
+    spend = np.array([largest.quantile(share) for share in shares])
+    budget = landscape.budget * np.exp(landscape.budget_log_range * (2.0 * shares - 1.0))
+    return float(np.minimum.outer(budget, spend).mean() / budget.mean())
 
 
 def _by_channel(landscape: Landscape) -> tuple[FloatArray, FloatArray]:

@@ -113,7 +113,7 @@ def test_leaderboard_of_an_earlier_version_shows_what_it_has():
     old = row("a")
     for name in SCORE:
         del old[name]
-    head, line = printed([old])
+    _, line = printed([old])
     assert line.split() == ["1", "a", "PPO", "5.000", "10.462", "99.1%", "97.2%"]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from gaelp_ray.market import load_market
 from gaelp_ray.market.market import market_from
-from gaelp_ray.market.spend import largest_spend, spendable
+from gaelp_ray.market.spend import largest_delivery, largest_spend, spendable
 from gaelp_ray.simulator.campaign import AdCampaignVectorEnv
 
 
@@ -30,6 +30,20 @@ def test_largest_spend_has_the_moments_and_the_quantile_of_simulated_flights(nam
     assert largest.mean == spendable(market.landscape) == pytest.approx(cost.mean(), rel=0.05)
     assert largest.variation == pytest.approx(cost.std() / cost.mean(), rel=0.15)
     assert largest.quantile(0.05) == pytest.approx(np.quantile(cost, 0.05), rel=0.1)
+
+
+@pytest.mark.parametrize("times", [1.0, 8.0, 40.0])
+def test_largest_delivery_is_that_of_simulated_flights_at_the_highest_bids(times):
+    data = load_market("airfrance-search").model_dump(mode="json")
+    data["flight"]["budget"]["value"] *= times
+    market = market_from(data, "m")
+    env = AdCampaignVectorEnv(256, market)
+    env.reset(seed=3)
+    for _ in range(168):
+        *_, info = env.step(np.ones(env.action_space.shape, np.float32))
+    simulated = info["cost"].sum() / info["budget"].sum()
+    assert largest_delivery(market.landscape) == pytest.approx(simulated, abs=0.02)
+    assert (largest_delivery(market.landscape) > 0.99) == (times == 1.0)
 
 
 def test_largest_spend_varies_by_chance_where_clicks_are_few():
