@@ -53,10 +53,10 @@ def anew():
 def end(tmp_path):
     """Ends a sweep of one trial with a model of these fields, without Ray: its folder."""
 
-    def end(model, mode="online", storage="results", **keys) -> SweepFolder:
+    def end(model, mode="online", storage="results", again: SweepFolder | None = None, **keys) -> SweepFolder:
         file = tmp_path / "small.yaml"
         file.write_text(yaml.safe_dump({"name": "small", "storage": str(tmp_path / storage), **FILE, **keys}))
-        folder = begun(file, 1, [End("completed")], "")
+        folder = again or begun(file, 1, [End("completed")], "")
         plan = plan_sweep(folder.path / "sweep.yaml")
         checkpoint = save(str(tmp_path / storage / ".weights"), **model)
         flown = load_model(checkpoint)
@@ -102,6 +102,17 @@ def test_model_json_has_roas_by_budget_of_the_confirmed_flights(end):
     flown = evaluate(model.agent, model.market, 48, [1, 1]).totals
     assert model.about["roas_by_budget"] == asdict(fit_budget_curve(flown))
     assert Card.of(model.about).curve.elasticity < 0
+
+
+def test_decision_that_replaces_one_on_more_episodes_says_so(end):
+    folder = end(GOOD, mode="disabled")
+    assert folder.read_selection()["change"] == ""
+    before = json.loads((folder.best / "model.json").read_text())
+    before["about"] |= {"trial": "small-07", "selected": {"decision": "winner", "episodes": 16384}}
+    (folder.best / "model.json").write_text(json.dumps(before))
+    change = end(GOOD, mode="disabled", again=folder).read_selection()["change"]
+    assert change.startswith("the selected model changed from small-07 (winner, 16,384 episodes per arm) to small-00 (")
+    assert "--set select.episodes=16384" in change
 
 
 def test_the_first_is_published_with_all_that_is_known_of_it(wandb_server, end, tmp_path):
