@@ -21,7 +21,7 @@ from gaelp_ray.sweep.outcome.elsewhere import in_other_markets
 from gaelp_ray.sweep.outcome.playoff import play_off
 from gaelp_ray.sweep.outcome.race import Race, Rules, Verdict, decide, race
 from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
-from gaelp_ray.sweep.outcome.selection import finalists, next_finalists, nobody, select
+from gaelp_ray.sweep.outcome.selection import finalists, next_finalists, no_winner, select
 from gaelp_ray.sweep.outcome.weights import Weights, choose_weights
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import SweepPlan
@@ -53,7 +53,7 @@ def final_stage(
         chosen = [*following, *control] if following else []
     after = [_failed(trial, stage.failed) for trial in trials]
     if selection is None or not any(c.role != "reference" for c in selection.ranking):
-        return nobody(after, plan.spec.metric.name), after
+        return no_winner(after, plan.spec.metric.name), after
     return in_other_markets(selection, stage.arms, plan, listener), after
 
 

@@ -76,7 +76,7 @@ def select(
     ranking = tuple(sorted(candidates, key=lambda c: _rank(c, verdict, ineligible)))
     kept = next((c for c in candidates if c.label == verdict.kept), None)
     if kept is None:
-        return Selection(ranking, ineligible, None, _nobody(ranking, ineligible, eligibility))
+        return Selection(ranking, ineligible, None, _why_no_winner(ranking, ineligible, eligibility))
     parts, found = [_outcome(kept, verdict, eligibility)], dict[str, Comparison | None]()
     for role, name in (("default", "the default configuration"), ("reference", "BayesDual with its default constants")):
         other = next((c for c in candidates if c.role == role and c is not kept), None)
@@ -114,7 +114,7 @@ def _outcome(kept: Candidate, verdict: Verdict, eligibility: Eligibility) -> str
     return text + (nothing if kept.role == "default" else "")
 
 
-def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
+def no_winner(trials: Sequence[TrialResult], metric: str) -> Selection:
     """The selection of a sweep none of whose trials could be re-flown, and why."""
     errors = list(dict.fromkeys(t.error for t in trials if t.status is TrialStatus.FAILED))
     failed = sum(t.status is TrialStatus.FAILED for t in trials)
@@ -126,7 +126,7 @@ def nobody(trials: Sequence[TrialResult], metric: str) -> Selection:
     return Selection((), {}, None, f"no eligible trial: {', '.join(parts)}")
 
 
-def _nobody(arms: Sequence[Candidate], ineligible: Mapping[str, str], eligibility: Eligibility) -> str:
+def _why_no_winner(arms: Sequence[Candidate], ineligible: Mapping[str, str], eligibility: Eligibility) -> str:
     arms = [arm for arm in arms if arm.role != "reference"]
     reasons = [f"{arm.label} ({ineligible[arm.label]})" for arm in arms]
     counted = f"all {len(reasons)} evaluated arms are ineligible: " if len(reasons) > 1 else ""

@@ -27,7 +27,7 @@ from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.outcome.final import final_stage
 from gaelp_ray.sweep.outcome.race import Rules, Verdict
 from gaelp_ray.sweep.outcome.reflight import _with_other_budgets
-from gaelp_ray.sweep.outcome.selection import nobody, select
+from gaelp_ray.sweep.outcome.selection import no_winner, select
 from gaelp_ray.sweep.planning.applicability import inapplicable
 from gaelp_ray.sweep.planning.constraints import constraints_of
 from gaelp_ray.sweep.planning.plan import plan_sweep
@@ -236,7 +236,7 @@ def test_a_sweep_whose_trials_all_failed_says_why(shop, sweep_file):
 def test_several_reasons_are_counted():
     failed = [trial_result(str(n), TrialStatus.FAILED, f"KeyError: {n % 2}") for n in range(3)]
     blind = trial_result("blind", TrialStatus.COMPLETED, metrics={"optimality": math.nan})
-    assert nobody([*failed, blind], "optimality").reason == (
+    assert no_winner([*failed, blind], "optimality").reason == (
         "no eligible trial: 1 of 4 measured no optimality, 3 of 4 failed: KeyError: 0; and 1 other reasons"
     )
 
