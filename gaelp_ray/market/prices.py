@@ -80,8 +80,9 @@ class Lognormal:
         return self.log_sd * ndtri(win)
 
     def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """All channels share the shape."""
-        return self.quantile(win)
+        """sd Phi^-1(win), with the log_sd of the channel."""
+        sd = np.ravel(self.log_sd)
+        return (sd[channel] if sd.size > 1 else sd[0]) * ndtri(win)
 
 
 class Table:

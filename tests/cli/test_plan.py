@@ -51,16 +51,16 @@ def planned(path, width: int = 160) -> list[str]:
         (
             "{}",
             "final stage: best 5 and the control arm race on at most 12,288 flights, 2,048 confirm, delivery at least "
-            "90%",
+            "95%",
         ),
         (
             "{constraints: {max_cpa: 200, min_ctr: 0.01}, budget: 6000}",
             "final stage: best 5 and the control arm race on at most 6,000 flights, 2,048 confirm, delivery at least "
-            "90%, max_cpa 200, min_ctr 0.01",
+            "95%, max_cpa 200, min_ctr 0.01",
         ),
         (
             "{include_default: false, top_k: 2, episodes: 512}",
-            "final stage: best 2 race on at most 1,024 flights, 512 confirm, delivery at least 90%",
+            "final stage: best 2 race on at most 1,024 flights, 512 confirm, delivery at least 95%",
         ),
         (
             "{markets: [airfrance-search@nominal, 'airfrance-search@heterogeneity=1.0']}",
@@ -180,7 +180,8 @@ def test_json_is_strict_and_complete_and_the_estimate_is_in_it(file, gaelp_ray):
     code, out, err = gaelp_ray("plan", path, "--json", "--measure")
     facts = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert (code, err) == (0, "")
-    assert {"sweep", "unused", "inapplicable", "trials", "forecast"} == set(facts)
+    assert {"sweep", "unused", "inapplicable", "largest_delivery", "trials", "forecast"} == set(facts)
+    assert facts["largest_delivery"] > 0.99
     assert set(facts["forecast"]) == {field.name for field in fields(Forecast)}
     assert facts["forecast"]["counts"]["trainings"] == 3
     assert facts["forecast"]["parameters"][0]["log"] is True

@@ -43,8 +43,9 @@ def test_named_channels_have_their_own_prices_and_others_the_markets():
     assert win[1] < win[0] < win[4]
 
 
+@pytest.mark.parametrize("money", [np.inf, 0.6])  # in units of what the hour costs
 @pytest.mark.parametrize("auction", ["second_price", "first_price"])
-def test_channels_of_different_spread_are_drawn_as_single_auctions_are(auction):
+def test_channels_of_different_spread_are_drawn_as_single_auctions_are(auction, money):
     land = priced(ROWS).variant(auction=auction).landscape
     shape = (400, land.channels)
     hour = Hour(
@@ -57,8 +58,10 @@ def test_channels_of_different_spread_are_drawn_as_single_auctions_are(auction):
         order_value_shape=2.0,
     )
     bids = np.broadcast_to(land.bid, shape)
-    fast = draw(np.random.default_rng(0), hour, bids, Purse(np.full(400, np.inf)))
-    exact = draw_every_auction(np.random.default_rng(1), hour, bids)
+    mean_cost = 200.0 * 0.5 * float((land.pricing.shape.win(np.log(land.bid) - land.log_price) * land.cpc).sum())
+    purse = Purse(np.full(400, money * mean_cost))
+    fast = draw(np.random.default_rng(0), hour, bids, purse)
+    exact = draw_every_auction(np.random.default_rng(1), hour, bids, purse)
     for name in ("clicks", "cost"):
         a, b = getattr(fast, name), getattr(exact, name)
         error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / 400)

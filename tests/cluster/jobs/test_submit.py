@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import threading
+from functools import partial
 
 import pytest
 from far_head import until
@@ -150,20 +151,30 @@ def running(words):
     return [process for process in process_iter(["cmdline"]) if words in " ".join(process.info["cmdline"] or ())]
 
 
-def interrupt_when(is_so):
-    """Ctrl-C in this process, as soon as something is so."""
+def interrupt_after_a_look(head) -> threading.Event:
+    """Ctrl-C in this process once it has looked at the job; again if it keeps looking. Set the event when it has ended.
 
-    def wait():
-        until(is_so)
-        signal.raise_signal(signal.SIGINT)
+    An interrupt can be lost: Python drops one that is raised in a finaliser.
+    """
+    ended, reader = threading.Event(), threading.main_thread().ident
 
-    threading.Thread(target=wait, daemon=True).start()
+    def interrupt():
+        answered = 1  # looks
+        while not ended.is_set():
+            until(partial(lambda looks: ended.is_set() or head.looks > looks, answered))
+            answered = head.looks + 1
+            if not ended.is_set():
+                signal.pthread_kill(reader, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    return ended
 
 
 def test_ctrl_c_leaves_the_sweep_alone_and_says_how_to_go_on(head, storage, gaelp):
     head.runs = False
-    interrupt_when(lambda: head.looks > 1)  # the first has been answered
+    ended = interrupt_after_a_look(head)
     said = submit(gaelp, storage)
+    ended.set()
     assert said.code == 130
     assert "watch it with `gaelp-ray attach small --cluster cluster.yaml`" in said.err
     assert "end it with `gaelp-ray attach small --cluster cluster.yaml --stop`" in said.err

@@ -199,7 +199,7 @@ def test_the_control_arm_may_join_and_not_leave(sweep_file):
 def test_bounds_of_a_winner_change_unless_bayes_has_judged_by_them(sweep_file, change):
     folder = begun(sweep_file(**RANDOM | {"scheduler": {"type": "asha"}}), 2)
     planned(folder, 0, [change])
-    bayes = begun(sweep_file(**RANDOM | {"method": "bayes"}), 2)
+    bayes = begun(sweep_file(**RANDOM | {"name": "bayes", "method": "bayes"}), 2)
     assert "method bayes has judged trials by it" in why_not(bayes, 0, change)
 
 
@@ -343,7 +343,7 @@ def test_an_own_environment_must_be_there_and_the_same(sweep_file, shop, tmp_pat
     (tmp_path / "shop.py").unlink()
     sys.modules.pop("shop")
     shop_gone = why_not(folder)
-    assert "no module 'shop'" in shop_gone and "run the command in the folder that holds it" in shop_gone
+    assert "no module 'shop'" in shop_gone and "run in the folder that holds it" in shop_gone
 
 
 def test_fixed_fields_that_were_changed_by_hand_are_refused(sweep_file):
