@@ -277,8 +277,9 @@ class Evaluation:
     totals: FlightTotals
 
     def __str__(self) -> str:
-        interval = f"[{self.roas_interval.low:.3f}, {self.roas_interval.high:.3f}]"
-        return f"ROAS {self.metrics.roas:.3f} {interval}, delivery {shown(self.metrics.delivery, '{:.1%}')}"
+        metrics, interval = self.metrics, f"[{self.score_interval.low:.3f}, {self.score_interval.high:.3f}]"
+        delivery = shown(metrics.delivery, "{:.1%}")
+        return f"delivered ROAS {metrics.delivered_roas:.3f} {interval}, ROAS {metrics.roas:.3f}, delivery {delivery}"
 
     def __repr__(self) -> str:
         return f"<Evaluation {self}, {len(self.totals):,} flights>"

@@ -196,7 +196,7 @@ def test_trial_status_prints_as_its_value():
 
 def test_repr_of_flights_is_one_short_line():
     assert repr(TWO_FLIGHTS) == "<FlightTotals 2 flights, 168 steps>"
-    evaluation = Evaluation(POOLED, Interval(3.0, 10.0), confidence=0.95, totals=TWO_FLIGHTS)
-    assert repr(evaluation) == "<Evaluation ROAS 3.636 [3.000, 10.000], delivery 55.0%, 2 flights>"
-    unmeasured = Evaluation(NOTHING, Interval(math.nan, math.nan), confidence=0.95, totals=TWO_FLIGHTS)
-    assert repr(unmeasured) == "<Evaluation ROAS nan [nan, nan], delivery -, 2 flights>"
+    evaluation = Evaluation(POOLED, Interval(3.0, 10.0), Interval(1.5, 2.5), 0.95, TWO_FLIGHTS)
+    assert repr(evaluation) == "<Evaluation delivered ROAS 2.000 [1.500, 2.500], ROAS 3.636, delivery 55.0%, 2 flights>"
+    unmeasured = Evaluation(NOTHING, *[Interval(math.nan, math.nan)] * 2, 0.95, TWO_FLIGHTS)
+    assert repr(unmeasured) == "<Evaluation delivered ROAS nan [nan, nan], ROAS nan, delivery -, 2 flights>"

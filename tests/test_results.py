@@ -21,7 +21,7 @@ TRIAL = TrialResult(
 ARM = Candidate(
     "trip-03",
     "candidate",
-    Evaluation(POOLED, Interval(9.0, 11.0), Interval(8.8, 10.9), confidence=0.95, totals=FLIGHTS),
+    Evaluation(POOLED, Interval(9.0, 11.0), Interval(4.5, 5.5), confidence=0.95, totals=FLIGHTS),
     TRIAL,
 )
 
@@ -35,12 +35,12 @@ def test_repr_of_a_trial_shows_state_and_delivered_roas():
 
 
 def test_repr_of_an_arm_shows_roas_with_its_interval_and_delivery():
-    assert repr(ARM) == "<Candidate trip-03: ROAS 10.000 [9.000, 11.000], delivery 50.0%>"
+    assert repr(ARM) == "<Candidate trip-03: delivered ROAS 5.000 [4.500, 5.500], ROAS 10.000, delivery 50.0%>"
 
 
 def test_repr_of_a_selection_shows_the_decision_and_its_arm():
     kept = Selection((ARM,) * 20, {}, ARM, "because " * 200, decision="tie")
-    assert repr(kept) == "<Selection tie, trip-03: ROAS 10.000 [9.000, 11.000], delivery 50.0%>"
+    assert repr(kept) == "<Selection tie, trip-03: delivered ROAS 5.000 [4.500, 5.500], ROAS 10.000, delivery 50.0%>"
     none = Selection((ARM,), {"trip-03": "delivers too little"}, None, "no arm delivers 90% of its budget " * 20)
     assert repr(none).startswith("<Selection no winner: no arm delivers 90% of its budget no arm")
     assert len(repr(none)) < 160

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from gaelp_ray.errors import OwnEnvError
+from gaelp_ray.errors import ActionError, OwnEnvError
 from gaelp_ray.market.observation import Observation
 
 
@@ -62,7 +62,13 @@ class OwnSpaces:
             raise OwnEnvError(f"env {self.where!r}: {source} has {bad} in its {what}: every number must be finite")
 
     def to_env(self, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.floating[Any]]:
-        """Actions (B, A) in [-1, 1], rescaled to the bounds of the Box."""
+        """Actions (B, A) in [-1, 1], rescaled to the bounds of the Box. Raises ActionError for NaN and infinities."""
+        if not np.isfinite(actions).all():
+            episode, number = map(int, np.argwhere(~np.isfinite(actions))[0])
+            raise ActionError(
+                f"env {self.where!r}: episode {episode}, action {number}: {actions[episode, number]} is not finite: "
+                "actions are numbers in [-1, 1]. Check the policy's output"
+            )
         low, high = self.action.low.astype(np.float64), self.action.high.astype(np.float64)
         scaled = low + (actions.astype(np.float64) + 1.0) / 2.0 * (high - low)
         # Clipped as the Box's type: rounding to it may step over the bounds, too.

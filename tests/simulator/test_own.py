@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from gaelp_ray.errors import OwnEnvError
+from gaelp_ray.errors import ActionError, OwnEnvError
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.training import flight_seed
 
@@ -75,6 +75,16 @@ def test_totals_are_those_of_the_last_infos(env):
     pooled = totals.pooled()
     assert pooled.delivery == pytest.approx(pooled.cost / (32 * 50.0))
     assert np.isnan([pooled.optimality, pooled.cpa, pooled.ctr]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_action_that_is_not_finite_is_refused_by_episode_and_number(env, value):
+    flights = env().flights(3)
+    flights.reset(seed=1)
+    actions = np.zeros((3, flights.spaces.actions), np.float32)
+    actions[1, 0] = value
+    with pytest.raises(ActionError, match=rf"episode 1, action 0: {value} is not finite: actions are numbers in"):
+        flights.step(actions)
 
 
 def test_every_number_of_the_last_info_is_used(env):

@@ -64,8 +64,8 @@ def bids(run_once):
 
 def test_repr_of_a_sweeps_result_is_one_short_line(bids):
     winner = bids.selection.winner
-    interval = winner.evaluation.roas_interval
-    shown = f"small-02: ROAS {winner.evaluation.metrics.roas:.3f} [{interval.low:.3f}, {interval.high:.3f}], delivery "
+    interval, score = winner.evaluation.score_interval, winner.evaluation.metrics.delivered_roas
+    shown = f"small-02: delivered ROAS {score:.3f} [{interval.low:.3f}, {interval.high:.3f}], ROAS "
     assert repr(bids).startswith(f"<SweepResult small: {bids.selection.decision}, {shown}")
     assert repr(bids).endswith("%; trials: 4 completed>")
     assert len(repr(bids)) < 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from begun_sweeps import begun, fly
@@ -10,7 +11,7 @@ from begun_sweeps import begun, fly
 from gaelp_ray.checkpoint import load_model
 from gaelp_ray.errors import StorageError
 from gaelp_ray.sweep.listener import Silence
-from gaelp_ray.sweep.outcome.regained import regained
+from gaelp_ray.sweep.outcome.regained import regained, restored
 from gaelp_ray.sweep.planning.resumption import planned
 from gaelp_ray.sweep.store.journal import End
 from gaelp_ray.sweep.store.trial_files import TrialFiles
@@ -101,6 +102,18 @@ def test_weights_that_a_copy_has_lost_come_back_bit_for_bit(finished, damaged):
     asked(folder, planned(folder))
     model = load_model(torn / "seed-0")
     assert all((model.agent.state_dict()[key] == value).all() for key, value in states[best].items())
+
+
+def test_trials_that_race_later_get_their_weights_back_bit_for_bit(finished):
+    folder, best, states = finished
+    plan = planned(folder)
+    loser = next(t for t in gathered(plan, folder.history(), folder.path) if t.trial in states and t.trial != best)
+    stages = Stages()
+    (trial,) = restored(folder, plan, stages, [loser])
+    assert kept(folder) == {best, loser.trial} and stages.heard == [(0, 1), (1, 1)]
+    again = load_model(Path(trial.checkpoint)).agent.state_dict()
+    assert all((again[key] == value).all() for key, value in states[loser.trial].items())
+    assert restored(folder, plan, stages, [trial]) == [trial] and len(stages.heard) == 2
 
 
 def test_what_does_not_come_to_its_numbers_is_said(finished):
