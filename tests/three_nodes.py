@@ -62,16 +62,21 @@ def add_blind():  # a node with another folder in the storage's place
     start = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=2"
     script = f"mount -t tmpfs none {storage} && exec {start} --object-store-memory=83886080 --block"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    before = len(cluster.global_state.node_table())
-    blind.append(subprocess.Popen(["unshare", "-m", "sh", "-c", script], start_new_session=True, **quiet))
+    before, starts = len(cluster.global_state.node_table()), 0
     while len(cluster.global_state.node_table()) == before:
+        if starts == 0 or blind[-1].poll() is not None:  # `ray start` may end at once: another process took its port
+            assert starts < 5, "ray start ended five times"
+            blind.append(subprocess.Popen(["unshare", "-m", "sh", "-c", script], start_new_session=True, **quiet))
+            starts += 1
         time.sleep(0.1)
 
 def close():
     for process in blind:
-        for child in [*psutil.Process(process.pid).children(recursive=True), process]:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.kill()
         process.wait()
     blind.clear()
 

@@ -61,9 +61,9 @@ def print_sentence(console: Console, text: Text | str, style: str = "") -> None:
     console.print(line, soft_wrap="gaelp-ray " in line.plain)
 
 
-# A pipe has no width and no height.
+# A pipe has no width and no height: sentences and tables are not wrapped for it.
 out = console(bounded=sys.stdout.isatty())
-err = console(stderr=True)
+err = console(stderr=True, bounded=sys.stderr.isatty())
 
 
 def print_json(content: Any) -> None:

@@ -138,3 +138,11 @@ def test_every_command_prints_to_a_stream_of_ascii(file, here):
     assert "5.000 +- 0.100" in out  # the search score of the leaderboard
     assert "number >= 0 <= 3" in out  # the bounds of a field
     assert "|-" in out or "+-" in out  # the boxes of the help
+
+
+@pytest.mark.parametrize("stream", ["out", "err"])
+def test_sentence_on_a_pipe_is_one_line_however_long(stream):
+    code = f"from gaelp_ray.cli.screen import {stream}, print_sentence; print_sentence({stream}, 'word ' * 60 + 'end')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.endswith("word end") and len(line) > 300
