@@ -64,7 +64,7 @@ def add_blind():  # a node with another folder in the storage's place
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     before, starts = len(cluster.global_state.node_table()), 0
     while len(cluster.global_state.node_table()) == before:
-        if starts == 0 or blind[-1].poll() is not None:  # `ray start` may end at once: another process took its port
+        if starts == 0 or blind[-1].poll() is not None:  # `ray start` may end at once
             assert starts < 5, "ray start ended five times"
             blind.append(subprocess.Popen(["unshare", "-m", "sh", "-c", script], start_new_session=True, **quiet))
             starts += 1
