@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,23 @@ def zeros(*shape: int) -> FloatArray:
 MIN_DELIVERY = 0.95
 """Share of the budget that an arm must spend to be eligible, unless a sweep says otherwise."""
 
-SCORE = "delivered_roas"
-"""The metric that race, play-off, gate and compare rank by: return on the whole budget (decision 030)."""
+EXPECTED = {"roas": "expected_roas", "delivered_roas": "expected_delivered_roas"}
+"""Return metrics, and the same with expected in place of realised revenue, which is what comparisons use."""
+
+SCORE = EXPECTED["delivered_roas"]
+"""The metric that race, play-off, gate and compare rank by: expected return on the whole budget (decision 034)."""
+
+SCORE_NAMES = {"expected": "expected delivered ROAS", "realised": "delivered ROAS"}
+"""What SCORE is called by the revenue that it was computed with (EpisodeMetrics.estimator)."""
+
+
+def score_metric(metric: str) -> str:
+    """The metric that scores are computed with where a sweep optimises `metric`.
+
+    Return metrics are scored with expected revenue: the same expectation without the luck of single orders. Every
+    other metric is its own score.
+    """
+    return EXPECTED.get(metric, metric)
 
 
 def ratio(numerator: float, denominator: float) -> float:
@@ -45,7 +60,8 @@ class EpisodeMetrics:
     """Pooled result of one or more flights. Money is in the currency of the market.
 
     `steps` counts simulated hours, `expected_revenue` is revenue with the luck of single orders averaged out
-    (clicks x true conversion rate x mean order value), `oracle_revenue` is what the hindsight optimum expects.
+    (clicks x true conversion rate x mean order value), `oracle_revenue` is what the hindsight optimum expects. An
+    environment that does not report `expected_revenue` has the realised revenue in its place (see `estimator`).
     What the market's `safety` block forbids is counted: channel-hours bid above the cap, channels above their share
     of the spend, flights that delivered too little, hours off the pace of spending.
     """
@@ -87,6 +103,21 @@ class EpisodeMetrics:
         Equal to ROAS x delivery up to a delivery of 1, and to ROAS without a budget (budget 0).
         """
         return ratio(self.revenue, max(self.cost, self.budget))
+
+    @property
+    def expected_roas(self) -> float:
+        """ROAS with expected revenue: expected_revenue / cost."""
+        return ratio(self.expected_revenue, self.cost)
+
+    @property
+    def expected_delivered_roas(self) -> float:
+        """Return on the whole budget with expected revenue: expected_revenue / max(cost, budget)."""
+        return ratio(self.expected_revenue, max(self.cost, self.budget))
+
+    @property
+    def estimator(self) -> Literal["expected", "realised"]:
+        """The revenue in `expected_roas` and `expected_delivered_roas`: realised where nothing else was reported."""
+        return "realised" if self.expected_revenue == self.revenue else "expected"
 
     @property
     def ctr(self) -> float:
@@ -151,7 +182,7 @@ class EpisodeMetrics:
 
     def as_logged(self) -> dict[str, float]:
         """The names under which W&B shows them, the same in a sweep's trial and in a single training."""
-        names = ("roas", "delivered_roas", "ctr", "conversion_rate", "cpc", "cost", "revenue")
+        names = ("roas", "delivered_roas", *EXPECTED.values(), "ctr", "conversion_rate", "cpc", "cost", "revenue")
         performance = {name: getattr(self, name) for name in names}
         custom = {f"custom/{name}": getattr(self, name) for name in CUSTOM}
         safety = {f"safety/{name}": getattr(self, name) for name in SAFETY}
@@ -188,7 +219,18 @@ def performance_name(name: str) -> str:
 SHOWN_AS = {"cpc": "avg_cpc", "cost": "total_cost", "revenue": "total_revenue"}
 CUSTOM = ("impressions", "clicks", "conversions", "delivery", "optimality")
 SAFETY = ("bid_violations", "share_violations", "delivery_violations", "pacing_violations", "safety_violations")
-RATIOS = ("roas", "delivery", "delivered_roas", "ctr", "conversion_rate", "cpc", "cpa", "optimality", *SAFETY)
+RATIOS = (
+    "roas",
+    "delivery",
+    "delivered_roas",
+    *EXPECTED.values(),
+    "ctr",
+    "conversion_rate",
+    "cpc",
+    "cpa",
+    "optimality",
+    *SAFETY,
+)
 METRIC_NAMES = tuple(f.name for f in fields(EpisodeMetrics)) + RATIOS
 
 
@@ -245,13 +287,15 @@ class Rollout:
     """What an agent learns from: B flights of T hours, in time order.
 
     obs: (T, B, D) float32; actions: (T, B, S) float32 in [-1, 1]; rewards: (T, B) revenue / budget;
-    dones: (T, B) bool. `progress` is the share of the training that is behind us (0..1), for schedules.
+    dones: (T, B) bool. `progress` is the share of the training that is behind us (0..1), for schedules. `returns`:
+    (B,) expected revenue / budget of each flight; the sum of its rewards in an environment of one's own.
     """
 
     obs: npt.NDArray[np.float32]
     actions: npt.NDArray[np.float32]
     rewards: FloatArray
     dones: npt.NDArray[np.bool_]
+    returns: FloatArray
     progress: float
 
 
@@ -268,7 +312,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Fresh flights of a trained agent: pooled metrics, and intervals for ROAS and SCORE at the stated confidence."""
+    """Fresh flights of a trained agent: pooled metrics, and intervals for ROAS and SCORE at the stated confidence.
+
+    Both intervals are of one agent, whose error is mostly the luck of the flights' rates and prices: expected revenue
+    hardly narrows them. The difference of two agents on the same flights has its own (evidence.intervals.compare).
+    """
 
     metrics: EpisodeMetrics
     roas_interval: Interval
@@ -276,16 +324,23 @@ class Evaluation:
     confidence: float
     totals: FlightTotals
 
+    @property
+    def score_name(self) -> str:
+        """What SCORE is called for these flights, whose revenue may be realised."""
+        return SCORE_NAMES[self.metrics.estimator]
+
     def __str__(self) -> str:
         metrics, interval = self.metrics, f"[{self.score_interval.low:.3f}, {self.score_interval.high:.3f}]"
         delivery = shown(metrics.delivery, "{:.1%}")
-        return f"delivered ROAS {metrics.delivered_roas:.3f} {interval}, ROAS {metrics.roas:.3f}, delivery {delivery}"
+        score = getattr(metrics, SCORE)
+        return f"{self.score_name} {score:.3f} {interval}, ROAS {metrics.roas:.3f}, delivery {delivery}"
 
     def __repr__(self) -> str:
         return f"<Evaluation {self}, {len(self.totals):,} flights>"
 
     def as_dict(self) -> dict[str, Any]:
-        """The metrics with the intervals, without the single flights."""
+        """The metrics with the intervals and the estimator of SCORE, without the single flights."""
         intervals = {"roas": self.roas_interval, SCORE: self.score_interval}
         ends = {f"{name}_{end}": getattr(found, end) for name, found in intervals.items() for end in ("low", "high")}
-        return self.metrics.as_dict() | ends | {"confidence": self.confidence}
+        about = {"confidence": self.confidence, "estimator": self.metrics.estimator}
+        return self.metrics.as_dict() | ends | about

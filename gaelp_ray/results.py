@@ -14,7 +14,7 @@ from statistics import stdev
 from textwrap import shorten
 from typing import Any
 
-from gaelp_ray.records import Evaluation, Interval, shown
+from gaelp_ray.records import SCORE, Evaluation, Interval, score_metric, shown
 
 
 class TrialStatus(str, Enum):
@@ -31,9 +31,9 @@ class TrialStatus(str, Enum):
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
-    """Delivered ROAS and delivery of a trial's metrics."""
-    roas, delivery = (metrics.get(name) for name in ("delivered_roas", "delivery"))
-    return f"delivered ROAS {shown(roas, '{:.3f}')}, delivery {shown(delivery, '{:.1%}')}"
+    """Score and delivery of a trial's metrics."""
+    score, delivery = (metrics.get(name) for name in (SCORE, "delivery"))
+    return f"{SCORE} {shown(score, '{:.3f}')}, delivery {shown(delivery, '{:.1%}')}"
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class TrialResult:
         return f"<TrialResult {self.trial}: {self.status}{measured}, {self.iterations:,} iterations>"
 
     def standard_error(self, metric: str) -> float:
-        """Of the pooled score, from how its seeds differ; NaN for fewer than two."""
-        scores = [seed.metrics.get(metric, math.nan) for seed in self.seeds]
+        """Of the score by `metric` pooled over seeds, from how they differ; NaN for fewer than two."""
+        scores = [seed.metrics.get(score_metric(metric), math.nan) for seed in self.seeds]
         return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
 
     def score(self, metric: str) -> float:
-        """The search metric; NaN where the trial measured none."""
-        return float(self.metrics.get(metric, math.nan)) if self.metrics else math.nan
+        """The score of a search that optimises `metric` (records.score_metric); NaN where nothing was measured."""
+        return float(self.metrics.get(score_metric(metric), math.nan)) if self.metrics else math.nan
 
 
 def count_by_status(trials: Sequence[TrialResult]) -> str:
@@ -127,7 +127,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """SCORE of the winner minus that of another arm on the same flights, with its paired interval."""
+    """SCORE of the winner minus that of another arm on the same flights, with its paired interval.
+
+    SCORE is computed with expected revenue where the environment reports it, so the interval is far narrower than that
+    of either arm's realised ROAS.
+    """
 
     difference: float
     interval: Interval

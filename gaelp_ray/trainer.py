@@ -158,7 +158,7 @@ class IntegratedGAELPTrainer:
         self.checkpoints.save(Progress(model, self._iterations, self.results, list(self._reference.values())))
 
     def evaluate(self, episodes: int = 512) -> dict[str, Any]:
-        """The agent and BayesDual on the same fresh flights: pooled metrics, and the difference in delivered ROAS.
+        """The agent and BayesDual on the same fresh flights: pooled metrics, and the difference in SCORE.
 
         Logged under `evaluation/`. An environment of the user's own has no reference bidder.
         """

@@ -8,7 +8,7 @@ iteration) alone; a training that continues from a checkpoint repeats an uninter
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -136,16 +136,25 @@ def fly(
     obs, _ = env.reset(seed=flight_seed(seeds[0]))
     agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
     seen, actions, rewards, dones = [], [], [], []
+    info: dict[str, Any] = {}
     finished = False
     while not finished:
         action = agent.act(obs, explore=explore)
         seen.append(obs)
-        obs, reward, terminated, truncated, _ = env.step(action)
+        obs, reward, terminated, truncated, info = env.step(action)
         actions.append(action)
         rewards.append(reward)
         dones.append(terminated | truncated)
         finished = bool(dones[-1].all())
-    return Rollout(np.stack(seen), np.stack(actions), np.stack(rewards), np.stack(dones), progress)
+    earned = np.stack(rewards)
+    return Rollout(np.stack(seen), np.stack(actions), earned, np.stack(dones), _returns(earned, info), progress)
+
+
+def _returns(rewards: FloatArray, info: Mapping[str, Any]) -> FloatArray:
+    """Expected revenue / budget of each flight, (B,), where the last info has both; else the sum of its rewards."""
+    if "expected_revenue" not in info or "budget" not in info:
+        return rewards.sum(axis=0)
+    return np.asarray(info["expected_revenue"] / info["budget"], dtype=np.float64)
 
 
 def evaluate(agent: Agent, world: World, episodes: int, seeds: Sequence[int], confidence: float = 0.95) -> Evaluation:

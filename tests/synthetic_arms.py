@@ -37,7 +37,8 @@ class Field:
         for name, truth in self.truths.items():
             own, spent = dice.normal(1.0, truth.own, flights), dice.normal(1.0, truth.delivery_sd, flights)
             cost = np.maximum(budget * truth.delivery * spent, 0.0)
-            sums = {"budget": budget, "cost": cost, "revenue": truth.roas * cost * luck * own}
+            revenue = truth.roas * cost * luck * own
+            sums = {"budget": budget, "cost": cost, "revenue": revenue, "expected_revenue": revenue}
             flown[name] = FlightTotals(steps=168, **{column: np.ones(flights) for column in PER_FLIGHT} | sums)
         return {name: flown[name] for name in left}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from synthetic_arms import Field, Truth
 
-from gaelp_ray.records import FlightTotals
+from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.results import TrialResult, TrialStatus
 from gaelp_ray.sweep.listener import Silence
 from gaelp_ray.sweep.outcome.final import REFERENCE
@@ -62,7 +62,7 @@ class Ear(Silence):
 
 
 def trial(name: str, score: float = 5.0, **fields) -> TrialResult:
-    known = {"params": {}, "config": {"name": name}, "metrics": {"delivered_roas": score}, "env_steps": 1000}
+    known = {"params": {}, "config": {"name": name}, "metrics": {SCORE: score}, "env_steps": 1000}
     return TrialResult(name, **({"status": TrialStatus.COMPLETED, "checkpoint": f"models/{name}"} | known | fields))
 
 

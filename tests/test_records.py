@@ -18,7 +18,7 @@ TWO_FLIGHTS = FlightTotals(
     conversions=np.array([4.0, 1.0]),
     revenue=np.array([300.0, 100.0]),
     budget=np.array([100.0, 100.0]),
-    expected_revenue=np.array([310.0, 90.0]),
+    expected_revenue=np.array([310.0, 70.0]),
     oracle_revenue=np.array([400.0, 400.0]),
     bids_above_cap=np.array([7.0, 2.0]),
     shares_above_cap=np.array([1.0, 0.0]),
@@ -36,11 +36,13 @@ NOBODY = replace(NOTHING, flights=0)
         ("roas", 400 / 110),
         ("delivery", 110 / 200),
         ("delivered_roas", 400 / 200),
+        ("expected_roas", 380 / 110),
+        ("expected_delivered_roas", 380 / 200),
         ("ctr", 64 / 1600),
         ("conversion_rate", 5 / 64),
         ("cpc", 110 / 64),
         ("cpa", 110 / 5),
-        ("optimality", 400 / 800),
+        ("optimality", 380 / 800),
         ("bid_violations", 9 / 2),
         ("share_violations", 1 / 2),
         ("delivery_violations", 1 / 2),
@@ -118,6 +120,8 @@ def test_logged_names_and_values():
         {
             "performance/roas": 400 / 110,
             "performance/delivered_roas": 400 / 200,
+            "performance/expected_roas": 380 / 110,
+            "performance/expected_delivered_roas": 380 / 200,
             "performance/ctr": 0.04,
             "performance/conversion_rate": 5 / 64,
             "performance/avg_cpc": 110 / 64,
@@ -130,7 +134,7 @@ def test_logged_names_and_values():
             "custom/clicks": 64.0,
             "custom/conversions": 5.0,
             "custom/delivery": 0.55,
-            "custom/optimality": 0.5,
+            "custom/optimality": 0.475,
             "safety/bid_violations": 4.5,
             "safety/share_violations": 0.5,
             "safety/delivery_violations": 0.5,
@@ -173,9 +177,10 @@ def test_evaluation_as_dict_adds_the_interval():
     added = {
         "roas_low": 3.0,
         "roas_high": 4.0,
-        "delivered_roas_low": 2.0,
-        "delivered_roas_high": 3.0,
+        "expected_delivered_roas_low": 2.0,
+        "expected_delivered_roas_high": 3.0,
         "confidence": 0.95,
+        "estimator": "expected",
     }
     assert evaluation.as_dict() == POOLED.as_dict() | added
 
@@ -185,9 +190,19 @@ def test_trial_without_a_measurement_scores_nan(metrics):
     assert math.isnan(TrialResult("t", TrialStatus.FAILED, {}, {}, metrics=metrics).score("roas"))
 
 
-def test_trial_scores_the_metric_asked_for():
-    result = TrialResult("t", TrialStatus.COMPLETED, {}, {}, metrics={"roas": 3.0, "delivery": 0.9})
-    assert result.score("delivery") == 0.9
+@pytest.mark.parametrize(
+    ("metric", "score"), [("delivery", 0.9), ("roas", 2.5), ("delivered_roas", 2.25), ("expected_roas", 2.5)]
+)
+def test_trial_is_scored_with_expected_revenue_where_the_metric_is_a_return(metric, score):
+    metrics = {"roas": 3.0, "expected_roas": 2.5, "delivered_roas": 2.7, "expected_delivered_roas": 2.25}
+    result = TrialResult("t", TrialStatus.COMPLETED, {}, {}, metrics=metrics | {"delivery": 0.9})
+    assert result.score(metric) == score
+
+
+def test_estimator_is_realised_where_no_expected_revenue_was_reported():
+    own = replace(TWO_FLIGHTS, expected_revenue=TWO_FLIGHTS.revenue).pooled()
+    assert (POOLED.estimator, own.estimator) == ("expected", "realised")
+    assert own.expected_delivered_roas == own.delivered_roas and own.expected_roas == own.roas
 
 
 def test_trial_status_prints_as_its_value():
@@ -197,6 +212,7 @@ def test_trial_status_prints_as_its_value():
 def test_repr_of_flights_is_one_short_line():
     assert repr(TWO_FLIGHTS) == "<FlightTotals 2 flights, 168 steps>"
     evaluation = Evaluation(POOLED, Interval(3.0, 10.0), Interval(1.5, 2.5), 0.95, TWO_FLIGHTS)
-    assert repr(evaluation) == "<Evaluation delivered ROAS 2.000 [1.500, 2.500], ROAS 3.636, delivery 55.0%, 2 flights>"
+    score = "expected delivered ROAS 1.900 [1.500, 2.500]"
+    assert repr(evaluation) == f"<Evaluation {score}, ROAS 3.636, delivery 55.0%, 2 flights>"
     unmeasured = Evaluation(NOTHING, *[Interval(math.nan, math.nan)] * 2, 0.95, TWO_FLIGHTS)
     assert repr(unmeasured) == "<Evaluation delivered ROAS nan [nan, nan], ROAS nan, delivery -, 2 flights>"

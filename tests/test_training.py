@@ -213,6 +213,7 @@ def test_rollout_holds_whole_flights_and_what_they_earned():
     assert rollout.dones[-1].all()
     totals = env.totals()
     np.testing.assert_allclose(rollout.rewards.sum(axis=0), totals.revenue / totals.budget)
+    np.testing.assert_array_equal(rollout.returns, totals.expected_revenue / totals.budget)
 
 
 def test_config_reaches_the_market_and_the_environment():

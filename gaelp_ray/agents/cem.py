@@ -1,7 +1,8 @@
 """CEM: the cross-entropy method over the constants of BayesDual (Rubinstein & Kroese 2004; de Boer et al. 2005).
 
 Each iteration draws a population of candidates, flies all of them through the same flights (the environment repeats
-each flight once per candidate: common random numbers), and moves mean and spread of the search towards the best.
+each flight once per candidate: common random numbers), and moves mean and spread of the search towards the best by
+expected revenue / budget; the reward function plays no part.
 What is deployed is BayesDual with the mean. Start at CEM.update.
 """
 
@@ -82,9 +83,10 @@ class CEM:
         return self._dual.model_copy(update=columns)
 
     def update(self, rollout: Rollout) -> dict[str, float]:
-        """Move the search towards the candidates that earned most on the flights that all of them flew."""
+        """Move the search towards the candidates with the highest expected return on the flights that all flew."""
         size = len(self._candidates)
-        fitness = np.bincount(self._flown_by, rollout.rewards.sum(axis=0)) / np.bincount(self._flown_by)
+        # Expected revenue whatever the reward is: the luck of single orders differs between candidates.
+        fitness = np.bincount(self._flown_by, rollout.returns) / np.bincount(self._flown_by)
         count = min(size, max(2, round(self._cem.elite_share * size)))
         elite = self._candidates[np.argsort(-fitness, kind="stable")[:count]]
         keep = self._cem.smoothing

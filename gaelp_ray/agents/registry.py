@@ -148,7 +148,7 @@ _READS: dict[str, tuple[str, ...]] = {
     "BayesPID": ("pid",),
     "BayesDual": ("dual",),
     "PPO": (*_GRADIENTS, "ppo"),
-    "CEM": (*TRAINING, "dual", "cem"),
+    "CEM": ("num_episodes", "batch_size", "dual", "cem"),  # its fitness is expected revenue, whatever the reward
     "sb3:PPO": _sb3(*_ON_POLICY, "clip_range", "epochs", "minibatches"),
     "sb3:A2C": _sb3(*_ON_POLICY),
     "sb3:SAC": _sb3("gradient_steps", "replay_batch", "buffer_size", "tau", "initial_temperature"),

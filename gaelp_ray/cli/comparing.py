@@ -45,7 +45,8 @@ def compare_models(
 ) -> None:
     """Fly models on the same fresh flights: paired differences with intervals, and who is better than whom.
 
-    Delivered ROAS decides: revenue / budget, so that no model gains by spending less.
+    The return on the whole budget decides, so that no model gains by spending less: expected revenue / budget, or
+    realised revenue in an environment that does not report the expected one.
     """
     opened = _opened(models, storage)
     place, world = _common(dict(zip(models, opened.values(), strict=True)), market)

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from gaelp_ray.cli.columns import NARROW, Column, print_table, shortened
 from gaelp_ray.cli.drawing import drawn, scale_of
+from gaelp_ray.cli.scores import score_legend
+from gaelp_ray.cli.screen import print_sentence
 from gaelp_ray.records import MIN_DELIVERY, SCORE, Interval, shown
 
 Facts = Mapping[str, Any]
@@ -22,6 +24,7 @@ def show_comparison(facts: Mapping[str, Any], console: Console) -> None:
     _models(facts["models"], console)
     console.print()
     _pairs(facts["pairs"], console)
+    print_sentence(console, score_legend(facts["models"]), "dim")
     for line in _closing(facts):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -32,7 +35,7 @@ def _models(models: Sequence[Facts], console: Console) -> None:
         Column("", lambda model: model["label"]),
         Column("model", lambda model: model["model"], narrow=lambda model: shortened(model["model"], NARROW)),
         Column("agent", lambda model: model["agent_type"], 4, right=True),
-        Column("delivered ROAS", lambda model: shown(model[SCORE], "{:.3f}"), right=True),
+        Column("score", lambda model: shown(model[SCORE], "{:.3f}"), right=True),
         Column("interval", _ends, 1, right=True),
         Column("ROAS", lambda model: shown(model["roas"], "{:.3f}"), 2, right=True),
         Column("delivery", lambda model: shown(model["delivery"], "{:.1%}"), 2, right=True),
@@ -47,7 +50,7 @@ def _pairs(pairs: Sequence[Facts], console: Console) -> None:
     scale = scale_of((_interval(pair[SCORE]) for pair in judged), 0.0)
     columns: list[Column[Facts]] = [
         Column("", lambda pair: f"{pair['a']} - {pair['b']}"),
-        Column("delivered ROAS", lambda pair: f"{pair[SCORE]['difference']:+.3f}", right=True),
+        Column("score", lambda pair: f"{pair[SCORE]['difference']:+.3f}", right=True),
         Column("interval", lambda pair: f"{pair[SCORE]['low']:+.3f} to {pair[SCORE]['high']:+.3f}", 1, right=True),
         Column("", lambda pair: _picture(pair[SCORE], scale), 5),
         Column("first is better", lambda pair: _chance(pair[SCORE]["probability"]), 2, right=True),

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from gaelp_ray.cli.columns import Column, print_table, without_prefix
-from gaelp_ray.cli.drawing import drawn
+from gaelp_ray.cli.drawing import drawn, scale_of
+from gaelp_ray.cli.scores import score_interval, score_legend, score_of
 from gaelp_ray.cli.screen import print_sentence
-from gaelp_ray.records import SCORE, Interval
 
 Row = Mapping[str, Any]  # as selection.json has it
 
@@ -28,6 +28,8 @@ def leaderboard(rows: Sequence[Row], console: Console, sweep: str = "SWEEP") -> 
     """
     shown = _on_a_screen(rows, console.height)
     kept = print_table(console, _columns(shown), shown, _style)
+    if shown:
+        print_sentence(console, score_legend(shown), "dim")
     notes = [] if any(column.cell is _remark for column in kept) else list(_footnotes(shown))
     for note in notes[:FOOTNOTES]:
         print_sentence(console, note, "dim")
@@ -47,12 +49,12 @@ def _columns(rows: Sequence[Row]) -> list[Column[Row]]:
         Column("agent", lambda row: str(row["agent"]), 5, right=True),
         Column("search", _scored, 6, right=True),
         Column("luck", _number("shrinkage", "{:+.3f}"), 7, right=True),
-        Column("delivered ROAS", _number(SCORE, "{:.3f}"), right=True),
-        Column("interval", _interval(SCORE), 1, right=True),
+        Column("score", _score, right=True),
+        Column("interval", _ends, 1, right=True),
         Column("ROAS", _number("roas", "{:.3f}"), 2, right=True),
         Column("delivery", _number("delivery", "{:.1%}"), 2, right=True),
         Column("optimality", _number("optimality", "{:.1%}"), 4, right=True),
-        Column("", _picture(SCORE, rows), 8),
+        Column("", _picture(rows), 8),
         Column("", _remark, 3, narrow=_word),
     ]
 
@@ -66,23 +68,25 @@ def _number(name: str, form: str) -> Callable[[Row], str]:
     return lambda row: "" if row.get(name) is None else form.format(row[name])
 
 
-def _interval(name: str) -> Callable[[Row], str]:
-    low, high = _number(f"{name}_low", "{:.2f}"), _number(f"{name}_high", "{:.2f}")
-    return lambda row: f"{low(row)} to {high(row)}" if low(row) else ""
+def _score(row: Row) -> str:
+    score = score_of(row)
+    return "" if score is None else f"{score:.3f}"
 
 
-def _picture(name: str, rows: Sequence[Row]) -> Callable[[Row], str]:
-    """The interval as a line on a scale that all eligible arms share, such as `  |---o---|  `."""
-    eligible = [row for row in rows if row.get(name) is not None and not row["ineligible"]]
-    scale = (
-        min((row[f"{name}_low"] for row in eligible), default=0.0),
-        max((row[f"{name}_high"] for row in eligible), default=0.0),
-    )
+def _ends(row: Row) -> str:
+    interval = score_interval(row)
+    return f"{interval.low:.2f} to {interval.high:.2f}" if interval else ""
+
+
+def _picture(rows: Sequence[Row]) -> Callable[[Row], str]:
+    """The score's interval as a line on a scale that all eligible arms share, such as `  |---o---|  `."""
+    scale = scale_of(found for row in rows if not row["ineligible"] and (found := score_interval(row)))
 
     def picture(row: Row) -> str:
-        if row.get(name) is None or row["ineligible"]:
+        score, interval = score_of(row), score_interval(row)
+        if score is None or interval is None or row["ineligible"]:
             return ""
-        return drawn(row[name], Interval(row[f"{name}_low"], row[f"{name}_high"]), scale)
+        return drawn(score, interval, scale)
 
     return picture
 

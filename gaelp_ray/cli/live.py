@@ -18,7 +18,7 @@ from rich.text import Text
 from gaelp_ray.cli.columns import Column, fitted, table_lines, without_prefix
 from gaelp_ray.cli.screen import print_sentence
 from gaelp_ray.cli.tables import remarks
-from gaelp_ray.records import shown
+from gaelp_ray.records import SCORE, score_metric, shown
 from gaelp_ray.sweep.planning.plan import SweepPlan
 
 BOTTOM = 4
@@ -134,7 +134,7 @@ class LiveSweep:
         """Trials by state, and the best score of the validation flights so far."""
         counts = Counter(row.state for row in self._rows.values())
         yield ", ".join(f"{counts[state]} {state}" for state in COLOURS if counts[state])
-        metric, sign = self._plan.spec.metric.name, 1.0 if self._plan.goal == "maximize" else -1.0
+        metric, sign = score_metric(self._plan.spec.metric.name), 1.0 if self._plan.goal == "maximize" else -1.0
         scores = {
             row.trial: float(score)
             for row in self._rows.values()
@@ -158,7 +158,7 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("agent", lambda row: row.agent, 3),
     Column("state", lambda row: row.state, style=lambda row: COLOURS[row.state]),
     Column("iteration", lambda row: f"{row.metrics.get('iterations', 0)}/{row.iterations or '?'}", 2, right=True),
-    Column("delivered ROAS", _measured("delivered_roas", "{:.3f}"), 1, right=True),
+    Column("score", _measured(SCORE, "{:.3f}"), 1, right=True),
     Column("delivery", _measured("delivery", "{:.1%}"), 4, right=True),
     Column("optimality", _measured("optimality", "{:.1%}"), 5, right=True),
     Column("seconds", lambda row: _number(row.metrics, "seconds", "{:.1f}"), 6, right=True),

@@ -8,11 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from gaelp_ray.cli.columns import NARROW, Column, print_table, shortened
-from gaelp_ray.records import SCORE, shown
+from gaelp_ray.cli.scores import score_interval, score_of
+from gaelp_ray.records import shown
 
 Row = tuple[str, Mapping[str, Any]]  # the name of a market, and what selection.json has of it
 
-MEASURED = ("delivered ROAS", "interval", "ROAS", "delivery", "optimality")
+MEASURED = ("score", "interval", "ROAS", "delivery", "optimality")
 VERSUS = {"versus_default": "less the control arm", "versus_reference": "less BayesDual"}
 
 
@@ -40,9 +41,10 @@ def _measured(trial: str, number: int) -> Callable[[Row], str]:
 
 
 def _figures(arm: Mapping[str, Any]) -> tuple[str, ...]:
+    interval = score_interval(arm)
     return (
-        shown(arm.get(SCORE), "{:.3f}"),
-        f"{shown(arm.get(f'{SCORE}_low'), '{:.2f}')} to {shown(arm.get(f'{SCORE}_high'), '{:.2f}')}",
+        shown(score_of(arm), "{:.3f}"),
+        f"{interval.low:.2f} to {interval.high:.2f}" if interval else "-",
         shown(arm["roas"], "{:.3f}"),
         shown(arm["delivery"], "{:.1%}"),
         shown(arm["optimality"], "{:.1%}"),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gaelp_ray.cli.screen import print_sentence
 from gaelp_ray.evidence.ratios import intervals
-from gaelp_ray.records import EpisodeMetrics, Evaluation, shown
+from gaelp_ray.records import SCORE, EpisodeMetrics, Evaluation, score_metric, shown
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import default_training_length, inapplicable
 from gaelp_ray.sweep.planning.delivery import delivery_remarks
@@ -75,8 +75,8 @@ def _closing_lines(result: SweepResult) -> Iterator[Text]:
         metrics, interval = evaluation.metrics, evaluation.score_interval
         selected = f"winner {winner.label}" if selection.decision == "winner" else f"tie, selected {winner.label}"
         yield Text(
-            f"\n{selected}: delivered ROAS {metrics.delivered_roas:.3f}, {evaluation.confidence:.0%} interval "
-            f"{interval.low:.3f} to {interval.high:.3f}, ROAS {metrics.roas:.3f}, "
+            f"\n{selected}: {evaluation.score_name} {getattr(metrics, SCORE):.3f}, {evaluation.confidence:.0%} "
+            f"interval {interval.low:.3f} to {interval.high:.3f}, ROAS {metrics.roas:.3f}, "
             f"delivery {shown(metrics.delivery, '{:.1%}')}, optimality {shown(metrics.optimality, '{:.1%}')}",
             style="bold green",
         )
@@ -112,10 +112,15 @@ def chosen(record: Mapping[str, Any]) -> Iterator[str]:
     winner = record["winner"] or {}
     if winner.get("shrinkage") is not None:
         yield (
-            f"luck: {winner['shrinkage']:+.3f} ({record['metric']} {winner['search_score']:.3f} in the search, "
+            f"luck: {winner['shrinkage']:+.3f} ({_score_of(record)} {winner['search_score']:.3f} in the search, "
             f"{winner['reflown_score']:.3f} on fresh flights)"
         )
     yield from gate_line(record)
+
+
+def _score_of(record: Mapping[str, Any]) -> str:
+    """The metric of the search scores in a selection.json; an older one, without `score`, has realised revenue."""
+    return score_metric(record["metric"]) if "score" in record else str(record["metric"])
 
 
 def _played(found: Mapping[str, Any] | None) -> Iterator[str]:
@@ -164,6 +169,7 @@ def _short(path: Path) -> Path:
 METRICS = {
     "delivery": ("delivery", "{:.1%}"),
     "delivered_roas": ("delivered ROAS", "{:.3f}"),
+    "expected_delivered_roas": ("expected delivered ROAS", "{:.3f}"),
     "optimality": ("optimality", "{:.1%}"),
     "ctr": ("CTR", "{:.2%}"),
     "conversion_rate": ("conversion rate", "{:.2%}"),

@@ -18,7 +18,7 @@ from gaelp_ray.cli.screen import out, print_json, print_sentence
 from gaelp_ray.config import FIELD_NAMES, RECORDED, SECTIONS, GAELPExperimentConfig, nest
 from gaelp_ray.errors import ConfigError, TrainingError
 from gaelp_ray.market import Market
-from gaelp_ray.records import SCORE, ratio, shown
+from gaelp_ray.records import SCORE, SCORE_NAMES, ratio, shown
 from gaelp_ray.sweep.format.document import Problem, read_document
 from gaelp_ray.sweep.planning.names import Fields
 
@@ -180,7 +180,7 @@ def _fresh(fresh: Mapping[str, Any]) -> list[str]:
     return [
         said,
         f"{verdict} {reference['name']} (ROAS {reference['roas']:.2f}, optimality {reference['optimality']:.1%}, "
-        f"delivery {reference['delivery']:.1%}): delivered ROAS {ahead['difference']:+.3f} "
+        f"delivery {reference['delivery']:.1%}): {SCORE_NAMES[agent['estimator']]} {ahead['difference']:+.3f} "
         f"[{ahead['low']:+.3f}, {ahead['high']:+.3f}]",
     ]
 

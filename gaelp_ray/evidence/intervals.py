@@ -1,10 +1,10 @@
-"""Intervals of pooled ROAS and delivered ROAS, and of a paired difference of the latter, by resampling flights."""
+"""Intervals of pooled ROAS and of SCORE, and of a paired difference of the latter, by resampling flights."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from gaelp_ray.records import Evaluation, FlightTotals, FloatArray, Interval
+from gaelp_ray.records import SCORE, Evaluation, FlightTotals, FloatArray, Interval
 from gaelp_ray.results import Comparison
 from gaelp_ray.threads import one_thread
 
@@ -15,7 +15,7 @@ SEED = 6
 
 @one_thread()
 def summarise(totals: FlightTotals, confidence: float) -> Evaluation:
-    """Pooled metrics of flights, with percentile bootstrap intervals for ROAS and delivered ROAS."""
+    """Pooled metrics of flights, with percentile bootstrap intervals for ROAS and SCORE."""
     rng = np.random.default_rng(SEED)
     counts = _resampled(rng, len(totals), RESAMPLES)
     roas = _percentiles(_ratios(counts @ totals.revenue, counts @ totals.cost), confidence)
@@ -24,7 +24,7 @@ def summarise(totals: FlightTotals, confidence: float) -> Evaluation:
 
 @one_thread()
 def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
-    """Delivered ROAS of a minus that of b on the same flights, with a paired percentile bootstrap interval.
+    """SCORE of a minus that of b on the same flights, with a paired percentile bootstrap interval.
 
     Raises ValueError if the flights are not the same: the budgets of common flights are equal.
     """
@@ -32,7 +32,7 @@ def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
         raise ValueError("the two arms did not fly the same flights")
     counts = _resampled(np.random.default_rng(len(a)), len(a), PAIRED_RESAMPLES)
     interval = _percentiles(_scores(counts, a) - _scores(counts, b), confidence)
-    return Comparison(a.pooled().delivered_roas - b.pooled().delivered_roas, interval)
+    return Comparison(getattr(a.pooled(), SCORE) - getattr(b.pooled(), SCORE), interval)
 
 
 def _resampled(rng: np.random.Generator, flights: int, times: int) -> FloatArray:
@@ -41,8 +41,8 @@ def _resampled(rng: np.random.Generator, flights: int, times: int) -> FloatArray
 
 
 def _scores(counts: FloatArray, flights: FlightTotals) -> FloatArray:
-    """Delivered ROAS of each resample, (times,)."""
-    return _ratios(counts @ flights.revenue, np.maximum(counts @ flights.cost, counts @ flights.budget))
+    """SCORE of each resample, (times,)."""
+    return _ratios(counts @ flights.expected_revenue, np.maximum(counts @ flights.cost, counts @ flights.budget))
 
 
 def _ratios(above: FloatArray, below: FloatArray) -> FloatArray:

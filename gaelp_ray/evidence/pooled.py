@@ -10,6 +10,8 @@ from gaelp_ray.records import FlightTotals, FloatArray
 SUMS = {
     "roas": ("revenue", "cost"),
     "delivered_roas": ("revenue", "outlay"),
+    "expected_roas": ("expected_revenue", "cost"),
+    "expected_delivered_roas": ("expected_revenue", "outlay"),
     "delivery": ("cost", "budget"),
     "ctr": ("clicks", "impressions"),
     "conversion_rate": ("conversions", "clicks"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaelp_ray.agents import copies, make_agent
+from gaelp_ray.agents import agent_reads, copies, make_agent
 from gaelp_ray.agents.cem import BY_TRAFFIC, CEM, LOG_SPREAD, SPREAD
 from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.config import GAELPExperimentConfig
@@ -37,10 +37,9 @@ def drawn(cem: CEM, flights: int, seed: int = 0) -> CEM:
 
 
 def scored(fitness: np.ndarray) -> Rollout:
-    """Flights (B,) that earned this in two steps."""
-    rewards = np.stack([0.25 * fitness, 0.75 * fitness])
-    nothing = np.zeros((2, len(fitness), 1))
-    return Rollout(nothing, nothing, rewards, np.zeros((2, len(fitness)), bool), 0.0)
+    """Flights (B,) with these expected returns, and rewards that say nothing."""
+    nothing, rewards = np.zeros((2, len(fitness), 1)), np.ones((2, len(fitness)))
+    return Rollout(nothing, nothing, rewards, np.zeros((2, len(fitness)), bool), fitness, 0.0)
 
 
 def natural(cem: CEM, row: np.ndarray) -> dict[str, float]:
@@ -223,8 +222,19 @@ def test_the_environment_flies_every_flight_once_per_candidate():
     np.testing.assert_array_equal(obs.reshape(6, 2, -1), np.tile(obs[:2], (6, 1, 1)))
 
 
+def test_reward_function_has_no_part_in_the_search():
+    given = GAELPExperimentConfig(agent_type="CEM", batch_size=32, num_episodes=64, cem={"population": 8})
+    states = []
+    for reward in ("ROAS_optimized", "regret"):
+        env, agent = make_untrained(changed := given.replace({"reward_function": reward}))
+        assert len(list(train(env, agent, changed))) == 2
+        states.append(agent.state_dict())
+    np.testing.assert_array_equal(states[0]["mean"], states[1]["mean"])
+    assert "reward_function" not in agent_reads(given).fields
+
+
 def test_training_mends_a_planner_that_holds_back():
-    given = {"agent_type": "CEM", "batch_size": 64, "num_episodes": 6 * 64, "reward_function": "expected_ROAS"}
+    given = {"agent_type": "CEM", "batch_size": 64, "num_episodes": 6 * 64}
     start = GAELPExperimentConfig(**given, cem={"population": 16, "initial_std": 3.0}, dual={"shade": 0.6})
     env, agent = make_untrained(start)
     learning = [iteration.learning for iteration in train(env, agent, start)]

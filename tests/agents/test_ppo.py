@@ -115,7 +115,7 @@ def test_advantages_agree_with_their_definition(gamma, lam):
     rng = np.random.default_rng(4)
     dones = rng.random((20, 3)) < 0.15
     dones[-1] = True
-    rollout = Rollout(np.zeros((20, 3, 1)), np.zeros((20, 3, 1)), rng.standard_normal((20, 3)), dones, 0.0)
+    rollout = Rollout(np.zeros((20, 3, 1)), np.zeros((20, 3, 1)), rng.standard_normal((20, 3)), dones, np.zeros(3), 0.0)
     values = rng.standard_normal((20, 3))
     fast = generalised_advantages(rollout, values, PPOConfig(gamma=gamma, gae_lambda=lam))
     np.testing.assert_allclose(fast, slow_advantages(rollout, values, gamma, lam))
@@ -129,7 +129,7 @@ def play(agent: PPO, seed: int, progress: float = 0.0, flights: int = 256) -> tu
     actions = agent.act(obs, explore=True)
     target = np.stack([0.5 * obs[:, 0], np.full(flights, -0.4)], axis=1)
     rewards = -((actions - target) ** 2).sum(axis=1)[None]
-    return Rollout(obs[None], actions[None], rewards, np.ones((1, flights), bool), progress), target
+    return Rollout(obs[None], actions[None], rewards, np.ones((1, flights), bool), rewards[0], progress), target
 
 
 def distance(agent: PPO) -> float:

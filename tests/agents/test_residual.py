@@ -108,7 +108,7 @@ def test_both_begin_new_flights():
 
 def test_only_the_policy_learns():
     residual, reference, policy = composed(-0.2, 0.5)
-    rollout = Rollout(OBS[None], OBS[None], np.zeros((1, 3)), np.ones((1, 3), bool), 0.0)
+    rollout = Rollout(OBS[None], OBS[None], np.zeros((1, 3)), np.ones((1, 3), bool), np.zeros(3), 0.0)
     assert residual.update(rollout) == {"learning/answer": 0.5}
     assert policy.learned == [rollout]
     assert reference.learned == []

@@ -46,7 +46,8 @@ def play(agent, seed: int, hours: int = 1, flights: int = 256, progress: float =
     target = np.stack([0.5 * obs[..., 0], np.full((hours, flights), -0.4)], axis=-1)
     dones = np.zeros((hours, flights), bool)
     dones[-1] = True
-    return Rollout(obs, actions, -((actions - target) ** 2).sum(axis=-1), dones, progress), target
+    rewards = -((actions - target) ** 2).sum(axis=-1)
+    return Rollout(obs, actions, rewards, dones, rewards.sum(axis=0), progress), target
 
 
 def test_learners_are_listed_with_and_without_the_library():

@@ -36,7 +36,7 @@ def test_the_better_model_is_above_the_other(gaelp_ray):
         model = load_model(Path(name))
         arms[label] = evaluate(model.agent, model.market, 128, [0, Stream.EVALUATION]).totals
     (pair,) = facts["pairs"]
-    for metric in ("delivered_roas", "roas", "delivery", "optimality"):
+    for metric in ("expected_delivered_roas", "roas", "delivery", "optimality"):
         (duel,) = duels(arms, metric, 0.95)
         assert pair[metric]["difference"] == duel.found.difference
         assert (pair[metric]["low"], pair[metric]["high"]) == (duel.found.interval.low, duel.found.interval.high)
@@ -59,8 +59,9 @@ def test_a_person_reads_models_pairs_and_who_is_best(gaelp_ray):
     verdicts = {line[:5]: line.split("%")[1].split()[0] for line in lines[7:10]}
     assert verdicts == {"A - B": "above", "A - C": "above", "B - C": "above"}
     assert "┊" in lines[7]
-    assert lines[10] == "A (planner) is above all others at 90% (the intervals of all 3 pairs hold together)"
-    assert lines[11] == "C: delivers less than 95% of the budget, too little to win a sweep"
+    assert lines[10] == "score: expected revenue / budget; ROAS: realised revenue / cost"
+    assert lines[11] == "A (planner) is above all others at 90% (the intervals of all 3 pairs hold together)"
+    assert lines[12] == "C: delivers less than 95% of the budget, too little to win a sweep"
 
 
 def test_equal_models_are_a_tie(gaelp_ray):
@@ -68,7 +69,7 @@ def test_equal_models_are_a_tie(gaelp_ray):
     code, out, _ = gaelp_ray("compare", "planner", "twin", "--episodes", 32, "--json")
     (pair,) = json.loads(out)["pairs"]
     assert code == 0 and json.loads(out)["best"] is None
-    score = pair["delivered_roas"]
+    score = pair["expected_delivered_roas"]
     assert (score["difference"], score["verdict"], score["probability"]) == (0.0, "tie", 0.5)
 
 
@@ -82,7 +83,7 @@ def test_models_of_an_own_environment_are_compared_by_what_it_measures(gaelp_ray
     facts = json.loads(out)
     (pair,) = facts["pairs"]
     assert (code, facts["market"]) == (0, "shop:Shop")
-    assert set(pair) == {"a", "b", "delivered_roas", "roas", "delivery"}
+    assert set(pair) == {"a", "b", "expected_delivered_roas", "roas", "delivery"}
     code, out, _ = gaelp_ray("compare", "own1", "own2", "--episodes", 32, "--wandb")
     assert code == 0 and "nan" not in out
     assert "A, B: delivers less than 95% of the budget" in out
@@ -96,7 +97,9 @@ def test_models_of_an_own_environment_are_compared_by_what_it_measures(gaelp_ray
 
 
 def verdicts(**found):
-    return [{"a": pair[0], "b": pair[1], "delivered_roas": {"verdict": verdict}} for pair, verdict in found.items()]
+    return [
+        {"a": pair[0], "b": pair[1], "expected_delivered_roas": {"verdict": verdict}} for pair, verdict in found.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_the_run_on_the_server_has_both_tables_and_the_verdicts(gaelp_ray, wandb
         *("team", "demo", "june", "compare", "finished"),
     )
     assert run.config["models"] == {"A": "planner", "B": "pacer"} and run.config["episodes"] == 128
-    assert run.summary["best"] == "A" and run.summary["delivered_roas_verdict/A-B"] == "above"
+    assert run.summary["best"] == "A" and run.summary["expected_delivered_roas_verdict/A-B"] == "above"
     assert run.summary["roas/A"] > run.summary["roas/B"]
     tables = {name: row[name]["ncols"] for row in run.history for name in ("models", "pairs") if name in row}
     assert tables == {"models": 12, "pairs": 2 + 4 * 5}

@@ -12,8 +12,8 @@ from gaelp_ray.cli.other_markets import other_markets
 
 WIDTHS = (60, 80, 100, 112, 120, 124, 128, 160, 200)
 PATH = "results/a-sweep-with-a-long-name-of-its-own/best"
-SCORE = {"delivered_roas": 10.368, "delivered_roas_low": 10.23, "delivered_roas_high": 10.5}
-MEASURED = SCORE | {"roas": 10.462, "delivery": 0.991, "optimality": 0.972}
+SCORE = {"expected_delivered_roas": 10.368, "expected_delivered_roas_low": 10.23, "expected_delivered_roas_high": 10.5}
+MEASURED = SCORE | {"estimator": "expected", "roas": 10.462, "delivery": 0.991, "optimality": 0.972}
 
 
 def fits(lines: list[str], width: int) -> bool:
@@ -27,7 +27,7 @@ def test_comparison_has_whole_numbers_at_any_width(width):
     duel = {"difference": 0.178, "low": 0.034, "high": 0.325, "probability": 0.9912, "verdict": "above"}
     share = duel | {"difference": 0.001, "low": -0.002, "high": 0.004}
     models = [{"label": label, "model": PATH, "agent_type": "BayesDual", **MEASURED} for label in "AB"]
-    pairs = [{"a": "A", "b": "B", "delivered_roas": duel, "delivery": share, "optimality": share}]
+    pairs = [{"a": "A", "b": "B", "expected_delivered_roas": duel, "delivery": share, "optimality": share}]
     facts = {"episodes": 512, "market": "m", "models": models, "pairs": pairs, "confidence": 0.95, "best": "A"}
     console = Console(file=io.StringIO(), width=width)
     show_comparison(facts, console)
@@ -35,7 +35,7 @@ def test_comparison_has_whole_numbers_at_any_width(width):
     assert fits(lines[:7], width)
     assert all("10.368  10.23 to 10.50" in line and line.split()[1].endswith("/best") for line in (a, b))
     assert "+0.178  +0.034 to +0.325" in pair and "above" in pair
-    assert ("[-0.20, +0.40]" in pair) == (width >= 100)
+    assert ("[-0.20, +0.40]" in pair) == (width >= 80)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -48,4 +48,4 @@ def test_other_markets_have_whole_numbers_at_any_width(width):
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 2 and fits(lines, width)
     assert "10.368  10.23 to 10.50" in lines[1]
-    assert ("+0.172 [+0.027, +0.318] above" in lines[1]) == (width >= 120)
+    assert ("+0.172 [+0.027, +0.318] above" in lines[1]) == (width >= 112)

@@ -11,8 +11,8 @@ from gaelp_ray.cli.leaderboard import leaderboard
 from gaelp_ray.cli.screen import UNBOUNDED
 
 WIDTHS = (60, 80, 100, 112, 120, 124, 128, 160, 200)
-SCORE = {"delivered_roas": 10.368, "delivered_roas_low": 10.233, "delivered_roas_high": 10.5}
-MEASURED = SCORE | {"roas": 10.462, "delivery": 0.991, "optimality": 0.972}
+SCORE = {"expected_delivered_roas": 10.368, "expected_delivered_roas_low": 10.233, "expected_delivered_roas_high": 10.5}
+MEASURED = SCORE | {"estimator": "expected", "roas": 10.462, "delivery": 0.991, "optimality": 0.972}
 
 
 def printed(rows: list[dict], width: int = 200, height: int = UNBOUNDED) -> list[str]:
@@ -42,7 +42,7 @@ def test_leaderboard_has_whole_numbers_and_a_line_per_trial_at_any_width(width):
     head, *lines = printed(asha(), width)
     table = [line for line in lines if line[:2].strip().isdigit() and ":" not in line[:6]]
     assert [int(line.split()[0]) for line in table] == list(range(1, 30))
-    assert len(lines) <= len(table) + 3
+    assert len(lines) <= len(table) + 5
     assert all(len(line) <= width for line in (head, *table))
     assert all("10.368" in line and "10.23 to 10.50" in line for line in table[:6])
     assert all("…" not in word or word[:2] == "…-" for line in (head, *table) for word in line.split())
@@ -57,11 +57,11 @@ def test_leaderboard_says_why_trials_ended_at_any_width(width):
 
 
 def test_leaderboard_has_more_columns_on_a_wider_terminal():
-    score = ["delivered", "ROAS", "interval"]
+    score = ["score", "interval"]
     known = ["trial", "agent", "search", "luck", *score, "ROAS", "delivery", "optimality"]
     assert printed(asha(), 200)[0].split() == known
-    assert printed(asha(), 80)[0].split() == ["trial", *score, "ROAS", "delivery"]
-    assert printed(asha(), 60)[0].split() == ["trial", *score, "delivery"]
+    assert printed(asha(), 80)[0].split() == ["trial", *score, "ROAS", "delivery", "optimality"]
+    assert printed(asha(), 60)[0].split() == ["trial", *score, "ROAS", "delivery"]
     assert "●" in printed(asha(), 200)[1] and "●" not in printed(asha(), 100)[1]
 
 
@@ -78,9 +78,9 @@ def test_leaderboard_lists_what_a_screen_holds_and_names_the_rest(height):
 def test_leaderboard_footnotes_are_few_and_the_rest_is_counted():
     rows = [row(f"s-{n:02}", ineligible=f"cpa {213 + n} is above max_cpa 200", rank=n + 1) for n in range(7)]
     lines = printed(rows, 80)
-    assert lines[8] == "1: not eligible: cpa 213 is above max_cpa 200"
+    assert lines[9] == "1: not eligible: cpa 213 is above max_cpa 200"
     assert lines[-1] == "and 3 more reasons: gaelp-ray show roas_asha --all"
-    assert len(lines) == 8 + 4 + 1
+    assert len(lines) == 8 + 1 + 4 + 1
 
 
 def test_leaderboard_prints_values_as_they_are_not_as_markup():
@@ -94,7 +94,8 @@ def test_leaderboard_says_who_was_dropped_and_how_much_was_luck():
         row("b", dropped_round=2, dropped_by="a"),
         row("c", dropped_round=1, dropped_by=""),
     ]
-    head, a, b, c = printed(rows)
+    head, a, b, c, legend = printed(rows)
+    assert legend == "score: expected revenue / budget; ROAS: realised revenue / cost"
     assert "luck" in head and "+0.250" in a and "dropped" not in a
     assert "dropped in round 2 by a" in b and "dropped in round 1 by its bounds" in c
 
@@ -102,8 +103,8 @@ def test_leaderboard_says_who_was_dropped_and_how_much_was_luck():
 def test_leaderboard_says_what_an_arm_breaks():
     dear = "cpa 213.40 is above max_cpa 200"
     rows = [row("a"), row("b", ineligible=dear), row("c", "not re-flown", f"in validation, {dear}")]
-    rows[0] |= {"delivered_roas_low": 9.0}
-    a, b, c = printed(rows)[1:]
+    rows[0] |= {"expected_delivered_roas_low": 9.0}
+    a, b, c = printed(rows)[1:4]
     assert "not eligible" not in a and "●" in a
     assert f"not eligible: {dear}" in b and "●" not in b
     assert f"not eligible: in validation, {dear}" in c
@@ -113,8 +114,12 @@ def test_leaderboard_of_an_earlier_version_shows_what_it_has():
     old = row("a")
     for name in SCORE:
         del old[name]
-    _, line = printed([old])
-    assert line.split() == ["1", "a", "PPO", "5.000", "10.462", "99.1%", "97.2%"]
+    del old["estimator"]
+    assert printed([old])[1].split() == ["1", "a", "PPO", "5.000", "10.462", "99.1%", "97.2%"]
+    realised = old | {"delivered_roas": 10.4, "delivered_roas_low": 10.2, "delivered_roas_high": 10.6}
+    _, line, legend = printed([realised])
+    assert line.split()[4:8] == ["10.400", "10.20", "to", "10.60"]
+    assert legend == "score: realised revenue / budget; ROAS: realised revenue / cost"
 
 
 def test_leaderboard_without_any_row_is_a_header():

@@ -9,6 +9,7 @@ from rich.console import Console
 from terminal import Terminal
 
 from gaelp_ray.cli.live import LiveSweep
+from gaelp_ray.records import SCORE
 from gaelp_ray.sweep.planning.plan import plan_sweep
 
 SWEEP = """\
@@ -19,12 +20,12 @@ metric: {name: delivered_roas, goal: maximize}
 parameters: {dual.shade: {min: 0.0, max: 0.5}}
 trial: {agent_type: BayesDual, num_episodes: 32, batch_size: 16}
 """
-TRAINING = {"iterations": 1, "delivered_roas": 10.5, "delivery": 0.991, "optimality": 0.952, "seconds": 1.5}
+TRAINING = {"iterations": 1, SCORE: 10.5, "delivery": 0.991, "optimality": 0.952, "seconds": 1.5}
 
 
 def report(score: float | None) -> dict:
     """As a trial's report is: its validation flights are None until its last one."""
-    validation = None if score is None else {**TRAINING, "delivered_roas": score}
+    validation = None if score is None else {**TRAINING, SCORE: score}
     return TRAINING | {"agent_type": "BayesDual", "validation": validation}
 
 
@@ -66,7 +67,7 @@ def test_live_table_has_running_trials_first_and_the_best_so_far(plan):
     console = Console(file=io.StringIO(), width=80, height=24)
     counts, best, head, first, second, third, *_ = frame(live_on(console, plan, 20), console)
     assert counts == "2 running, 10 completed, 10 stopped, 6 waiting"
-    assert best == "best so far roas_asha-of-many-17: delivered_roas 18.000"
+    assert best == "best so far roas_asha-of-many-17: expected_delivered_roas 18.000"
     assert head.split()[:3] == ["trial", "agent", "state"] and "…" not in head
     assert {first.split()[0], second.split()[0]} == {"…-19", "…-20"}  # the control arm is the first of all
     assert (first.split()[2], third.split()[2]) == ("running", "completed")

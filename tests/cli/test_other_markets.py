@@ -18,7 +18,7 @@ def shown(record: dict, width: int = 160) -> list[str]:
 
 
 def row(trial: str, roas: float | None) -> dict:
-    score = {"delivered_roas": roas, "delivered_roas_low": 4.0, "delivered_roas_high": 6.25}
+    score = {"expected_delivered_roas": roas, "expected_delivered_roas_low": 4.0, "expected_delivered_roas_high": 6.25}
     return {"trial": trial, **score, "roas": 5.25, "delivery": 0.987, "optimality": 0.9}
 
 

@@ -65,7 +65,7 @@ def test_a_person_reads_how_it_went_and_where_everything_lies(train, here):
     fresh, ahead, real, *files = rows[3:]
     assert re.match(r"512 fresh flights: ROAS \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\], optimality \d+\.\d%, delivery", fresh)
     other = r"below BayesDual \(ROAS \d+\.\d\d, optimality 9\d\.\d%, delivery 9\d\.\d%\)"
-    assert re.fullmatch(rf"{other}: delivered ROAS -\d\.\d+ \[-\d\.\d+, -\d\.\d+\]", ahead)
+    assert re.fullmatch(rf"{other}: expected delivered ROAS -\d\.\d+ \[-\d\.\d+, -\d\.\d+\]", ahead)
     assert re.match(r"the market on \d+ real campaigns .*, mean error \(noise floor\): ROAS \d", real)
     assert files == [
         "results: gaelp_results_trip.json",
@@ -88,8 +88,8 @@ def test_facts_parse_as_json_and_a_second_call_goes_on(train, here, few):
     rows = facts["progress"]
     assert [(row["first"], row["last"]) for row in rows] == [(1, 10), (11, 20)]
     assert set(rows[0]) == {"first", "last", "roas", "optimality", "reference_roas", "reference_optimality"}
-    agent, reference = (facts["fresh"][name]["delivered_roas"] for name in ("agent", "reference"))
-    assert facts["fresh"]["delivered_roas_difference"]["difference"] == agent - reference
+    agent, reference = (facts["fresh"][name]["expected_delivered_roas"] for name in ("agent", "reference"))
+    assert facts["fresh"]["expected_delivered_roas_difference"]["difference"] == agent - reference
     assert facts["real"]["roas_mae_noise_floor"] > 0.0
     names = [facts["results"], facts["learning_curve"], facts["model"].partition("/")[0], "trip.yaml"]
     assert sorted(names) == sorted(path.name for path in here.iterdir())

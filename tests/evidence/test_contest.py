@@ -22,7 +22,8 @@ def arms(dice: np.random.Generator, roas: list[float], flights: int = 150) -> di
         cost = budget * dice.uniform(0.9, 1.0, flights)
         revenue = value * cost * shared * dice.gamma(25.0, 0.04, flights)
         arrays = {name: np.ones(flights) for name in PER_FLIGHT}
-        made[label] = FlightTotals(168, **arrays | {"cost": cost, "revenue": revenue, "budget": budget})
+        sums = {"cost": cost, "revenue": revenue, "expected_revenue": revenue, "budget": budget}
+        made[label] = FlightTotals(168, **arrays | sums)
     return made
 
 

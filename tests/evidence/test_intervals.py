@@ -14,8 +14,7 @@ def made_up(rng: np.random.Generator, flights: int) -> FlightTotals:
     """Flights whose pooled ROAS is 5 in the long run, with larger budgets earning less per unit."""
     cost = rng.uniform(50.0, 150.0, flights)
     revenue = cost * (6.0 - cost / 100.0 * 12.0 / 13.0) * rng.gamma(4.0, 0.25, flights)
-    arrays = {name: np.ones(flights) for name in PER_FLIGHT} | {"cost": cost, "revenue": revenue, "budget": cost}
-    return FlightTotals(steps=168, **arrays)
+    return totals(cost, revenue)
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
@@ -62,8 +61,8 @@ def test_flights_that_spent_nothing_have_no_roas_and_no_interval():
 
 
 def totals(cost: np.ndarray, revenue: np.ndarray) -> FlightTotals:
-    arrays = {name: np.ones(len(cost)) for name in PER_FLIGHT} | {"cost": cost, "revenue": revenue, "budget": cost}
-    return FlightTotals(steps=168, **arrays)
+    sums = {"cost": cost, "revenue": revenue, "expected_revenue": revenue, "budget": cost}
+    return FlightTotals(steps=168, **{name: np.ones(len(cost)) for name in PER_FLIGHT} | sums)
 
 
 def rivals() -> tuple[FlightTotals, FlightTotals]:

@@ -34,5 +34,12 @@ def test_intervals_cover_about_as_often_as_they_say(confidence):
 
 def test_what_was_not_measured_has_no_interval():
     own = replace(flights(2, 20), budget=np.zeros(20), oracle_revenue=np.full(20, np.nan), clicks=np.zeros(20))
-    assert set(intervals(own, 0.95)) == {"roas", "delivered_roas", "ctr", "cpa"}
+    assert set(intervals(own, 0.95)) == {
+        "roas",
+        "delivered_roas",
+        "expected_roas",
+        "expected_delivered_roas",
+        "ctr",
+        "cpa",
+    }
     assert intervals(flights(3, 1), 0.95) == {}

@@ -18,6 +18,7 @@ def campaigns(dice, flights: int, roas: float = 5.0) -> tuple[np.ndarray, np.nda
 
 def totals(revenue, cost) -> FlightTotals:
     arrays = {name: np.ones(len(cost)) for name in PER_FLIGHT} | {"cost": cost, "revenue": revenue}
+    arrays |= {"expected_revenue": revenue}
     return FlightTotals(steps=168, **arrays)
 
 

@@ -12,7 +12,18 @@ from gaelp_ray.records import SCORE, Evaluation, shown
 from gaelp_ray.results import Candidate, Selection
 from gaelp_ray.sweep.planning.plan import SweepPlan
 
-TOLD = (SCORE, f"{SCORE}_low", f"{SCORE}_high", "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
+TOLD = (
+    SCORE,
+    f"{SCORE}_low",
+    f"{SCORE}_high",
+    "estimator",
+    "roas",
+    "roas_low",
+    "roas_high",
+    "delivery",
+    "optimality",
+    "cpa",
+)
 
 
 def record(plan: SweepPlan, selection: Selection) -> dict[str, dict[str, Any]]:
@@ -55,7 +66,7 @@ def section(plan: SweepPlan, kept: Candidate) -> str:
 
 {plan.spec.select.episodes} fresh flights in each, which decided nothing. The model keeps the beliefs of its own market.
 
-| market | delivered ROAS | ROAS | delivery | optimality | cost per conversion |
+| market | {kept.evaluation.score_name} | ROAS | delivery | optimality | cost per conversion |
 |---|---|---|---|---|---|
 {rows}
 """
@@ -66,7 +77,7 @@ def _row(plan: SweepPlan, name: str, flown: Evaluation) -> str:
     interval = f"({flown.confidence:.0%} interval {ends.low:.3f} to {ends.high:.3f})"
     cells = (
         f"`{name}`",
-        f"{shown(metrics.delivered_roas, '{:.3f}')} {interval}",
+        f"{shown(getattr(metrics, SCORE), '{:.3f}')} {interval}",
         shown(metrics.roas, "{:.3f}"),
         shown(metrics.delivery, "{:.1%}"),
         shown(metrics.optimality, "{:.1%}"),

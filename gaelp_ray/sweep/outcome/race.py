@@ -2,7 +2,8 @@
 
 Pure: the flights come from a callable, so that a race needs neither Ray nor a simulator.
 
-Arms are ranked by SCORE, the return on the whole budget: plain ROAS falls with spend and favours arms that spend less.
+Arms are ranked by SCORE, the expected return on the whole budget: plain ROAS falls with spend and favours arms that
+spend less, and realised revenue hides small differences behind the luck of single orders.
 
 What it promises, for K arms and B bounds on what may win, with half of 1 - confidence as its error e; the other half
 is that of a play-off (playoff.py). Every pair of arms has a confidence sequence of its difference in SCORE, and every
@@ -170,7 +171,7 @@ CLEAR = "above every other eligible arm"
 ALONE = "the only arm that keeps all bounds so far"
 CONTROL = "control arm"
 CHEAPER = "fewest training steps"
-BETTER = "highest delivered ROAS in the race"
+BETTER = "highest score in the race"
 
 
 def decide(state: Race, control: str | None, steps: Mapping[str, int], without: Collection[str] = ()) -> Verdict:

@@ -105,7 +105,7 @@ def _outcome(kept: Candidate, verdict: Verdict, eligibility: Eligibility) -> str
     among = eligibility.that_may_win(kept.evaluation.metrics)
     tied = " and ".join(filter(None, (", ".join((kept.label, *verdict.tied[:-1])), *verdict.tied[-1:])))
     if verdict.decision == "winner":
-        text = f"{kept.label} has the highest delivered ROAS of the arms{among}"
+        text = f"{kept.label} has the highest {kept.evaluation.score_name} of the arms{among}"
     elif verdict.rule == ALONE:
         text = f"tie between {tied}: {kept.label} is {ALONE}, the others may still turn out to be eligible"
     else:

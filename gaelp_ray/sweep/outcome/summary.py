@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from gaelp_ray.config import GAELPExperimentConfig
-from gaelp_ray.records import SCORE, shown
+from gaelp_ray.records import SCORE, SCORE_NAMES, EpisodeMetrics, score_metric, shown
 from gaelp_ray.results import Candidate, Selection, TrialResult
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.outcome import about, markets
@@ -55,8 +55,8 @@ def _row(
     label: str, trial: TrialResult | None, arm: Candidate | None, selection: Selection, metric: str
 ) -> dict[str, Any]:
     flown = arm.evaluation.as_dict() if arm else {}
-    names = (*RANKED, "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
-    search, reflown = trial.score(metric) if trial else math.nan, float(flown.get(metric, math.nan))
+    names = (*RANKED, "estimator", "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
+    search, reflown = trial.score(metric) if trial else math.nan, float(flown.get(score_metric(metric), math.nan))
     return {
         "trial": label,
         "role": arm.role if arm else "not re-flown",
@@ -86,7 +86,7 @@ def _raced(arm: Candidate | None) -> dict[str, Any]:
         "rests_on": ("confirmation" if arm.confirmed else "race") if arm else "",
         "flights": arm.evaluation.metrics.flights if arm else 0,
         "race_flights": race.flights if race else 0,
-        f"race_{SCORE}": _known(race.score) if race else None,
+        "race_score": _known(race.score) if race else None,
         "dropped_round": race.dropped if race else None,
         "dropped_by": race.by if race else "",
         "weights": dict(arm.weights) if arm else {},
@@ -132,6 +132,7 @@ def selection_record(plan: SweepPlan, selection: Selection, board: Sequence[Mapp
         "min_delivery": spec.select.min_delivery,
         "constraints": dict(spec.select.constraints),
         "metric": spec.metric.name,
+        "score": SCORE,
         "ineligible": dict(selection.ineligible),
         "leaderboard": list(board),
     }
@@ -140,7 +141,7 @@ def selection_record(plan: SweepPlan, selection: Selection, board: Sequence[Mapp
 def winner_record(winner: Candidate, metric: str) -> dict[str, Any]:
     """Who was kept, and what it earned when confirmed; beside the value of the search, part of which is luck."""
     trial = winner.trial
-    search, reflown = trial.score(metric) if trial else math.nan, float(winner.evaluation.as_dict()[metric])
+    search, reflown = trial.score(metric) if trial else math.nan, winner.evaluation.as_dict()[score_metric(metric)]
     return {
         "trial": winner.label,
         "role": winner.role,
@@ -221,8 +222,8 @@ def _numbers(plan: SweepPlan, winner: Candidate) -> str:
     within = partial(about.within, winner.evaluation)
     return f"""| metric | value ({winner.evaluation.confidence:.0%} interval) |
 |---|---|
-| delivered ROAS (revenue / budget) | {shown(metrics.delivered_roas, "{:.3f}")}{within(SCORE, "{:.3f}")} |
-| ROAS (revenue / cost) | {shown(metrics.roas, "{:.3f}")}{within("roas", "{:.3f}")} |
+| score: {_score_in_words(metrics)} | {shown(getattr(metrics, SCORE), "{:.3f}")}{within(SCORE, "{:.3f}")} |
+| ROAS (realised revenue / cost) | {shown(metrics.roas, "{:.3f}")}{within("roas", "{:.3f}")} |
 | delivery | {shown(metrics.delivery, "{:.1%}", "of the budget")}{within("delivery", "{:.1%}")} |
 | optimality | {shown(metrics.optimality, "{:.1%}", "of the hindsight optimum")}{within("optimality", "{:.1%}")} |
 | cost per conversion | {shown(metrics.cpa, "{:.2f}", plan.market.currency)}{within("cpa", "{:.2f}")} |
@@ -230,10 +231,16 @@ def _numbers(plan: SweepPlan, winner: Candidate) -> str:
 {_shrunk(winner, plan.spec.metric.name)}"""
 
 
+def _score_in_words(metrics: EpisodeMetrics) -> str:
+    """SCORE and the revenue that it was computed with."""
+    return f"{SCORE_NAMES[metrics.estimator]} ({metrics.estimator} revenue / budget)"
+
+
 def _shrunk(winner: Candidate, metric: str) -> str:
     """A row on how much of the search's value was luck."""
     search = winner.trial.score(metric) if winner.trial else math.nan
     if not math.isfinite(search):
         return ""
-    reflown = float(winner.evaluation.as_dict()[metric])
-    return f"| {metric} in the search | {search:.3f}, of which {search - reflown:+.3f} did not last |\n"
+    score = score_metric(metric)
+    reflown = float(winner.evaluation.as_dict()[score])
+    return f"| {score} in the search | {search:.3f}, of which {search - reflown:+.3f} did not last |\n"

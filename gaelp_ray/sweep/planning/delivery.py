@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from gaelp_ray.market import Market
 from gaelp_ray.market.spend import largest_delivery
-from gaelp_ray.records import SCORE
 from gaelp_ray.sweep.planning.plan import SweepPlan
 
 
@@ -31,5 +30,6 @@ def delivery_remarks(plan: SweepPlan) -> Iterator[str]:
     if plan.spec.metric.name == "roas" and plan.goal == "maximize":
         yield (
             "metric.name: roas rises when a trial spends less, so the search favours trials that leave budget unspent; "
-            f"the final stage ranks by {SCORE} (revenue / budget). Search by it with `--set metric.name={SCORE}`"
+            "the final stage ranks by the return on the whole budget. Search by it with "
+            "`--set metric.name=delivered_roas`"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaelp_ray.records import EpisodeMetrics
+from gaelp_ray.records import EpisodeMetrics, score_metric
 from gaelp_ray.results import SeedResult, TrialResult, TrialStatus
 from gaelp_ray.sweep.planning.plan import SweepPlan, TrialPlan
 from gaelp_ray.sweep.store.journal import End, History
@@ -43,7 +43,8 @@ class Flown:
         found = self.report.get("seeds") or ()
         folders = [str(seed_folder(self.checkpoint, n)) if self.checkpoint else None for n in range(len(found))]
         return [
-            SeedResult(seed["seed"], seed["validation"], folder) for seed, folder in zip(found, folders, strict=True)
+            SeedResult(seed["seed"], _with_ratios(seed["validation"]), folder)
+            for seed, folder in zip(found, folders, strict=True)
         ]
 
 
@@ -80,6 +81,11 @@ def _result(plan: SweepPlan, planned: TrialPlan, flown: Sequence[Flown]) -> Tria
     )
 
 
+def _with_ratios(validation: Mapping[str, float]) -> dict[str, float]:
+    """With every ratio of EpisodeMetrics, computed from the sums: older records lack some."""
+    return EpisodeMetrics.together([validation]).as_dict()
+
+
 def pooled(seeds: Sequence[SeedResult]) -> dict[str, float]:
     """The validation flights of all seeds as one."""
     return EpisodeMetrics.together([seed.metrics for seed in seeds]).as_dict()
@@ -88,7 +94,7 @@ def pooled(seeds: Sequence[SeedResult]) -> dict[str, float]:
 def best_seed(plan: SweepPlan, seeds: Sequence[SeedResult]) -> SeedResult:
     """The one with the best score; a score that was not measured is the worst."""
     sign = 1.0 if plan.goal == "maximize" else -1.0
-    scores = [sign * float(seed.metrics.get(plan.spec.metric.name, math.nan)) for seed in seeds]
+    scores = [sign * float(seed.metrics.get(score_metric(plan.spec.metric.name), math.nan)) for seed in seeds]
     return seeds[max(range(len(seeds)), key=lambda n: scores[n] if math.isfinite(scores[n]) else -math.inf)]
 
 

@@ -18,7 +18,7 @@ import psutil
 
 from gaelp_ray.checkpoint import write_json
 from gaelp_ray.errors import TrainingError
-from gaelp_ray.records import PER_FLIGHT, EpisodeMetrics, FlightTotals
+from gaelp_ray.records import PER_FLIGHT, EpisodeMetrics, FlightTotals, score_metric
 from gaelp_ray.sweep.trials.seed_run import SeedRun, state_of
 from gaelp_ray.training import Iteration
 
@@ -77,7 +77,7 @@ class Lockstep:
 
     def _report(self, flown: Sequence[FlightTotals]) -> dict[str, Any]:
         recent = FlightTotals.concatenate([totals for run in self.runs for totals in run.recent])
-        score = recent.pooled().as_dict()[self._sweep["metric"]]
+        score = recent.pooled().as_dict()[score_metric(self._sweep["metric"])]
         self._memory = max(self._memory, psutil.Process().memory_info().rss)
         return FlightTotals.concatenate(flown).pooled().as_dict() | {
             "score": score,  # what schedulers judge by
@@ -101,7 +101,7 @@ class Lockstep:
         each = [validation.as_dict() for validation in validations]
         pooled = EpisodeMetrics.together(each).as_dict()
         seeds = [{"seed": run.seed, "validation": found} for run, found in zip(self.runs, each, strict=True)]
-        return {"validation": pooled, "seeds": seeds, "final_score": pooled[self._sweep["metric"]]}
+        return {"validation": pooled, "seeds": seeds, "final_score": pooled[score_metric(self._sweep["metric"])]}
 
     def save(self, folder: Path) -> None:
         """The agent of every seed, and how far the training is."""

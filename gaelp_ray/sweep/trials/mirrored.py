@@ -9,6 +9,7 @@ from typing import Any
 
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import TrackingError
+from gaelp_ray.records import score_metric
 from gaelp_ray.results import TrialStatus
 from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.sweep.store.journal import History
@@ -72,9 +73,10 @@ def scores_of(outcome: Outcome, number: int, metric: str) -> dict[str, Any]:
     seeds = outcome.report.get("seeds")
     if not seeds:
         return {}
+    score, validation = score_metric(metric), seeds[number]["validation"]
     return {
-        metric: seeds[number]["validation"][metric],
-        f"config/{metric}": outcome.report["final_score"],
+        **{name: validation[name] for name in (metric, score) if name in validation},
+        f"config/{score}": outcome.report["final_score"],
         "cpu_seconds": outcome.report["cpu_seconds"] / len(seeds),
     }
 

@@ -24,7 +24,7 @@ def flown(roas: float = 5.0, delivery: float = 0.95, delivery_sd: float = 0.01, 
 
 def exactly(flights: int = 256, **each: float) -> FlightTotals:
     """Flights that are all alike."""
-    given = {"cost": 95.0, "budget": 100.0, "revenue": 475.0} | each
+    given = {"cost": 95.0, "budget": 100.0, "revenue": 475.0, "expected_revenue": 475.0} | each
     values = {name: np.full(flights, given.get(name, 1.0)) for name in PER_FLIGHT}
     return FlightTotals(steps=168, **values)
 

@@ -10,6 +10,7 @@ import pytest
 from synthetic_arms import Truth
 from synthetic_sky import DEFAULT, TRIALS, A, B, Ear, Sky, by_label, trial
 
+from gaelp_ray.records import SCORE
 from gaelp_ray.results import TrialStatus
 from gaelp_ray.sweep.outcome.final import REFERENCE
 from gaelp_ray.sweep.outcome.race import CLEAR, CONTROL
@@ -128,7 +129,7 @@ def test_next_eligible_trials_race_where_no_finalist_is_eligible(stage, control)
 
 def test_next_trials_do_not_race_where_their_validation_broke_a_bound(stage):
     low = Sky({name: Truth(5.0, delivery=0.5) for name in ("a", "b", "default")})
-    late = trial("c", 1.0, metrics={"delivered_roas": 1.0, "delivery": 0.5})
+    late = trial("c", 1.0, metrics={SCORE: 1.0, "delivery": 0.5})
     selection, _ = stage(low, [A, B, late, DEFAULT])
     assert selection.decision == "none" and "c" not in by_label(selection)
 

@@ -190,7 +190,7 @@ def test_both_fly_the_sweeps_market_on_flights_that_only_this_pair_has(made, old
     assert seen[0][2][:2] == [7, Stream.GATE] and len(seen[0][2]) == 3
     agents = [load_model(folder).agent for folder in (made(BAD).folder, old(**GOOD).folder)]
     totals = [evaluate(agent, made().plan.market, 48, seen[0][2]).totals for agent in agents]
-    scores = [flown.pooled().delivered_roas for flown in totals]
+    scores = [flown.pooled().expected_delivered_roas for flown in totals]
     assert found.comparison is not None and found.comparison.difference == pytest.approx(scores[0] - scores[1])
 
     made(BAD).against(old(**GOOD))

@@ -21,7 +21,8 @@ def flown(roas: float, delivery: float = 0.95, own: int = 0) -> Evaluation:
     common, luck = np.random.default_rng(1), np.random.default_rng([2, own])
     budget = common.uniform(80.0, 120.0, 64)
     cost = delivery * budget
-    sums = {"cost": cost, "revenue": roas * cost * luck.normal(1.0, 0.01, 64), "budget": budget}
+    revenue = roas * cost * luck.normal(1.0, 0.01, 64)
+    sums = {"cost": cost, "revenue": revenue, "expected_revenue": revenue, "budget": budget}
     return summarise(FlightTotals(steps=168, **{name: np.ones(64) for name in PER_FLIGHT} | sums), 0.9)
 
 
@@ -65,10 +66,11 @@ def test_every_market_has_the_arms_that_flew_there_and_its_hash(plan):
     assert rows[2] == {
         "trial": "trip-default",
         "role": "default",
+        "estimator": "realised",
         "roas": found.metrics.roas,
-        "delivered_roas": found.metrics.delivered_roas,
-        "delivered_roas_low": found.score_interval.low,
-        "delivered_roas_high": found.score_interval.high,
+        "expected_delivered_roas": found.metrics.expected_delivered_roas,
+        "expected_delivered_roas_low": found.score_interval.low,
+        "expected_delivered_roas_high": found.score_interval.high,
         "roas_low": found.roas_interval.low,
         "roas_high": found.roas_interval.high,
         "delivery": found.metrics.delivery,

@@ -25,7 +25,7 @@ LUCK = rng.gamma(4.0, 0.25, FLIGHTS)  # what a flight's hidden market gives to e
 
 
 def totals(cost: np.ndarray, revenue: np.ndarray, budget: np.ndarray) -> FlightTotals:
-    given = {"cost": cost, "revenue": revenue, "budget": budget}
+    given = {"cost": cost, "revenue": revenue, "expected_revenue": revenue, "budget": budget}
     return FlightTotals(steps=168, **{name: np.ones(len(cost)) for name in PER_FLIGHT} | given)
 
 
@@ -55,7 +55,7 @@ def select(arms, min_delivery: float, confidence: float, constraints=()) -> Sele
 
 
 def trial(name: str, score: float | None, **fields) -> TrialResult:
-    metrics = None if score is None else {"roas": score, "cpa": score}
+    metrics = None if score is None else {"expected_roas": score, "cpa": score}
     known = {"status": TrialStatus.COMPLETED, "params": {}, "config": {"name": name}, "metrics": metrics}
     return TrialResult(name, **(known | fields))
 
@@ -340,7 +340,7 @@ def test_baseline_that_hardly_spends_is_compared_by_its_return_on_the_whole_budg
 
 
 def delivering(name: str, score: float, delivery: float, **fields) -> TrialResult:
-    return trial(name, score, metrics={"roas": score, "delivery": delivery}, **fields)
+    return trial(name, score, metrics={"expected_roas": score, "delivery": delivery}, **fields)
 
 
 def test_trials_that_deliver_are_finalists_before_better_ones_that_do_not():
@@ -357,7 +357,7 @@ def test_next_finalists_are_trials_whose_validation_kept_all_bounds():
 
 
 def priced(name: str, roas: float, cpa: float, **fields) -> TrialResult:
-    return trial(name, roas, metrics={"roas": roas, "cpa": cpa}, **fields)
+    return trial(name, roas, metrics={"expected_roas": roas, "cpa": cpa}, **fields)
 
 
 def test_trials_that_keep_the_constraints_are_finalists_before_better_ones_that_do_not():

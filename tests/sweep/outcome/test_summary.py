@@ -9,7 +9,7 @@ import pytest
 
 from gaelp_ray.checkpoint import plain
 from gaelp_ray.evidence.intervals import summarise
-from gaelp_ray.records import PER_FLIGHT, FlightTotals
+from gaelp_ray.records import PER_FLIGHT, SCORE, FlightTotals
 from gaelp_ray.results import Candidate, Raced, RaceFacts, TrialResult, TrialStatus
 from gaelp_ray.sweep.outcome import publishing, summary
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
@@ -21,7 +21,7 @@ from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.tracking.artifacts import Publication
 
 COLUMNS = [
-    *("rank", "trial", "role", "agent", "status", "delivered_roas", "delivered_roas_low", "delivered_roas_high"),
+    *("rank", "trial", "role", "agent", "status", SCORE, f"{SCORE}_low", f"{SCORE}_high", "estimator"),
     *("roas", "roas_low", "roas_high", "delivery"),
     *(
         "optimality",
@@ -34,7 +34,7 @@ COLUMNS = [
         "rests_on",
         "flights",
         "race_flights",
-        "race_delivered_roas",
+        "race_score",
         "dropped_round",
         "dropped_by",
         "weights",
@@ -54,7 +54,7 @@ def trial(name: str, score: float, **fields) -> TrialResult:
         "status": TrialStatus.COMPLETED,
         "params": {"dual.shade": score},
         "config": {"agent_type": "PPO"},
-        "metrics": {"delivered_roas": score},
+        "metrics": {SCORE: score, "delivered_roas": score},
         "iterations": 4,
         "env_steps": 1000,
         "seconds": 2.5,
@@ -66,7 +66,8 @@ def arm(label: str, role: str, roas: float, delivery: float, result: TrialResult
     rng = np.random.default_rng(1)
     budget = rng.uniform(80.0, 120.0, 50)
     cost = delivery * budget
-    sums = {"cost": cost, "revenue": roas * cost * rng.normal(1.0, 0.01, 50), "budget": budget}
+    revenue = roas * cost * rng.normal(1.0, 0.01, 50)
+    sums = {"cost": cost, "revenue": revenue, "expected_revenue": revenue, "budget": budget}
     flights = FlightTotals(steps=168, **{name: np.ones(50) for name in PER_FLIGHT} | sums)
     race = Raced(256, 1.5, 2, "trip-00") if label == "trip-01" else Raced(300, roas + 0.5)
     weights = {"seed": 3, "kept": "best"}
@@ -225,9 +226,9 @@ def test_card_says_what_the_model_is_and_what_it_earned(plan):
     assert text.startswith("# trip-best\n")
     assert "PPO bidder for the market `airfrance-search`" in text
     assert "| value (90% interval) |" in text
-    score = f"{metrics.delivered_roas:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-    assert f"| delivered ROAS (revenue / budget) | {score} |" in text
-    assert f"| ROAS (revenue / cost) | {metrics.roas:.3f} (" in text
+    score = f"{metrics.expected_delivered_roas:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+    assert f"| score: delivered ROAS (realised revenue / budget) | {score} |" in text
+    assert f"| ROAS (realised revenue / cost) | {metrics.roas:.3f} (" in text
     ends = summary.about.ends(WON.winner.evaluation)
     for name, value, form in [
         ("delivery", "95.0% of the budget", "{:.1%}"),
@@ -241,7 +242,8 @@ def test_card_says_what_the_model_is_and_what_it_earned(plan):
     assert plan.market.hash in text and "Trained by" not in text
     assert "Trained by the W&B run `team/demo/trip-00-abc`." in summary.card(plan, WON, "team/demo/trip-00-abc")
     assert (
-        f"| delivered_roas in the search | 5.000, of which {5.0 - metrics.delivered_roas:+.3f} did not last |" in text
+        f"| expected_delivered_roas in the search | 5.000, of which {5.0 - metrics.delivered_roas:+.3f} did not last |"
+        in text
     )
     assert "flights that had no part in choosing" in text and "winner of the sweep `trip`" in text
 
@@ -279,7 +281,7 @@ def test_what_the_search_promised_and_what_is_left_of_it(plan):
 
 
 def test_row_says_what_its_numbers_rest_on_and_how_its_race_went():
-    names = ("rests_on", "flights", "race_flights", "race_delivered_roas", "dropped_round", "dropped_by", "weights")
+    names = ("rests_on", "flights", "race_flights", "race_score", "dropped_round", "dropped_by", "weights")
     won, line, _, dropped, other = (tuple(row[name] for name in names) for row in board()[:5])
     assert won == ("confirmation", 50, 300, 5.5, None, "", {"seed": 3, "kept": "best"})
     assert line == ("confirmation", 50, 0, None, None, "", {})

@@ -159,7 +159,7 @@ def test_a_sweep_and_its_model(shop, sweep_file, tmp_path, gaelp_ray):
         assert len(list(train(env, agent, trial.config))) == 2
         raced = rows[trial.name]["race_flights"]
         flown = evaluate(agent, world_of(trial.config), raced, [0, Stream.SELECTION])
-        assert rows[trial.name]["race_delivered_roas"] == pytest.approx(flown.metrics.delivered_roas, rel=1e-6)
+        assert rows[trial.name]["race_score"] == pytest.approx(flown.metrics.delivered_roas, rel=1e-6)
         if trial.name == record["winner"]["trial"]:
             flown = evaluate(agent, world_of(trial.config), 300, [0, Stream.CONFIRMATION, 0])
         assert rows[trial.name]["roas"] == pytest.approx(flown.metrics.roas, rel=1e-6)
@@ -217,7 +217,7 @@ def untrained_trial(config, folder, bias=0.0):
     state["parameter_5"] = state["parameter_5"] + np.float32(bias)
     agent.load_state_dict(state)
     save_model(folder, Model(agent, config, world_of(config), {}))
-    result = trial_result(folder.name, TrialStatus.COMPLETED, metrics={"delivered_roas": 2.0})
+    result = trial_result(folder.name, TrialStatus.COMPLETED, metrics={"expected_delivered_roas": 2.0})
     return replace(result, config=config.to_dict(), checkpoint=str(folder))
 
 
@@ -245,7 +245,10 @@ def test_several_reasons_are_counted():
 def totals(budget, roas=2.0):
     cost = np.array([10.0, 12.0, 14.0])
     columns = {name: np.zeros(3) for name in PER_FLIGHT}
-    return FlightTotals(5, **columns | {"cost": cost, "revenue": roas * cost, "budget": np.array(budget)})
+    return FlightTotals(
+        5,
+        **columns | {"cost": cost, "revenue": roas * cost, "expected_revenue": roas * cost, "budget": np.array(budget)},
+    )
 
 
 def test_arms_with_other_budgets_are_not_compared():

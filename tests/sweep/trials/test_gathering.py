@@ -136,8 +136,18 @@ def test_a_population_ends_with_the_values_that_it_has_moved_to(plan, sweep):
     assert (result.params, result.config_id) == ({"dual.shade": 0.07}, "abcdefgh")
 
 
+def test_ratios_that_an_older_record_lacks_follow_from_its_sums(plan, sweep):
+    trial = plan.trials[1]
+    older = {name: value for name, value in flown(500.0).items() if not name.startswith("expected_")}
+    older["expected_revenue"] = flown(500.0)["expected_revenue"]
+    sweep(trial, seeds=[{"seed": trial.seeds[0], "validation": older}])
+    result = sweep.results()[1]
+    assert result.seeds[0].metrics == flown(500.0)
+    assert result.score("delivered_roas") == flown(500.0)["expected_delivered_roas"]
+
+
 def test_a_score_that_was_not_measured_is_never_the_best_seed(plan, sweep):
     trial = plan.trials[1]
-    worst = {"seed": trial.seeds[1], "validation": flown(600.0) | {"delivered_roas": math.nan}}
+    worst = {"seed": trial.seeds[1], "validation": flown(600.0) | {"expected_revenue": math.nan}}
     sweep(trial, seeds=[{"seed": trial.seeds[0], "validation": flown(500.0)}, worst])
     assert sweep.results()[1].checkpoint == sweep.checkpoint(trial.name, 0)

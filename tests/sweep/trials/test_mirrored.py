@@ -51,10 +51,11 @@ def test_an_outcome_as_the_worker_finds_it(told, status, exit_code):
 def test_only_a_training_that_came_to_its_end_has_scores():
     assert scores_of(Outcome("stopped", "why", {"seeds": None, "cpu_seconds": 9.0}), 0, "roas") == {}
     assert scores_of(Outcome("failed"), 0, "roas") == {}
-    seeds = [{"seed": 3, "validation": {"roas": 2.0}}, {"seed": 8, "validation": {"roas": 4.0}}]
+    found = [{"roas": 2.0, "expected_roas": 2.5}, {"roas": 4.0, "expected_roas": 3.5}]
+    seeds = [{"seed": seed, "validation": validation} for seed, validation in zip((3, 8), found, strict=True)]
     report = {"seeds": seeds, "final_score": 3.0, "cpu_seconds": 9.0}
     assert scores_of(Outcome("completed", report=report), 1, "roas") == {
-        "roas": 4.0, "config/roas": 3.0, "cpu_seconds": 4.5
+        "roas": 4.0, "expected_roas": 3.5, "config/expected_roas": 3.0, "cpu_seconds": 4.5
     }  # fmt: skip
 
 
