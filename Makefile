@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SB3 := .venv/.sb3
 
-.PHONY: sweep test slow check bench cost reliability quality selection monitoring sb3 clean
+.PHONY: sweep test slow check bench cost reliability quality selection noise monitoring sb3 clean
 
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
@@ -39,6 +39,9 @@ quality: $(STAMP)  ## how good the bidders are, paired on common flights: most o
 
 selection: $(STAMP)  ## how often the final stage is right, beside simpler ways to choose: two minutes, no simulator
 	$(BIN)/python benchmarks/selection.py
+
+noise: $(STAMP)  ## how much of a score is luck, with realised and with expected revenue: two minutes
+	$(BIN)/python benchmarks/score_noise.py
 
 monitoring: $(STAMP)  ## what `monitor` gains from the budgets in a log, on flights of real bidders: some minutes
 	$(BIN)/python benchmarks/monitoring.py

@@ -152,9 +152,9 @@ def fly(
 
 def _returns(rewards: FloatArray, info: Mapping[str, Any]) -> FloatArray:
     """Expected revenue / budget of each flight, (B,), where the last info has both; else the sum of its rewards."""
-    if "expected_revenue" not in info or "budget" not in info:
-        return rewards.sum(axis=0)
-    return np.asarray(info["expected_revenue"] / info["budget"], dtype=np.float64)
+    known = "expected_revenue" in info and "budget" in info
+    returns: FloatArray = info["expected_revenue"] / info["budget"] if known else rewards.sum(axis=0)
+    return returns
 
 
 def evaluate(agent: Agent, world: World, episodes: int, seeds: Sequence[int], confidence: float = 0.95) -> Evaluation:

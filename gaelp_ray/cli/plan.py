@@ -16,6 +16,7 @@ from gaelp_ray.cli.needs import needs
 from gaelp_ray.cli.options import AsJson, File, Settings, overrides
 from gaelp_ray.cli.screen import out, print_json
 from gaelp_ray.cli.tables import parameters, remarks
+from gaelp_ray.records import score_metric
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import inapplicable
 from gaelp_ray.sweep.planning.constraints import constraints_of, in_words
@@ -94,7 +95,11 @@ def _heading(planned: SweepPlan, console: Console) -> None:
     work = f"{steps:,} env-steps" if steps else "flights of your own environment"
     console.print(Text.assemble((spec.name, "bold"), f": {spec.method} search, {len(planned.trials)} trials, {work}"))
     where = "environment" if isinstance(planned.market, OwnEnv) else "market"
-    console.print(f"metric {spec.metric.name} ({planned.goal}); {where} {planned.market.name}; storage {spec.storage}")
+    score = score_metric(spec.metric.name)
+    scored = f", scored by {score}" if score != spec.metric.name else ""
+    console.print(
+        f"metric {spec.metric.name} ({planned.goal}){scored}; {where} {planned.market.name}; storage {spec.storage}"
+    )
     select = spec.select
     control = " and the control arm" if select.include_default else ""
     bounds = in_words(constraints_of(select.constraints))
