@@ -73,7 +73,9 @@ def test_it_ends_with_all_that_a_person_needs(quickstart, record):
     _, printed, _ = quickstart
     winner = record["winner"]
     kept = rf"(winner|tie, selected) {winner['trial']}"
-    assert re.search(rf"{kept}: delivered ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, ROAS [\d.]+, delivery", printed)
+    assert re.search(
+        rf"{kept}: expected delivered ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, ROAS [\d.]+, delivery", printed
+    )
     assert re.search(r"race: 4 arms, \d+ rounds, [\d,]+ of 16,384 flights; among equals it calls a winner", printed)
     assert "optimality" in printed and "BayesDual (reference)" in printed
     assert "model: results/quickstart/best" in printed
@@ -112,7 +114,7 @@ def test_one_complete_wandb_run_per_trial_and_one_for_the_selection(quickstart, 
         assert len(run.history) == flown[name]["iterations"] == 20
         assert run.exit_code == 0 and run.group == "quickstart"
         assert run.config["agent_type"] == flown[name]["agent"]
-        assert run.summary["delivered_roas"] == pytest.approx(flown[name]["search_score"])
+        assert run.summary["expected_delivered_roas"] == pytest.approx(flown[name]["search_score"])
     (select,) = [run for run in runs if run.job_type == "select"]
     (model,) = [artifact for artifact in select.artifacts if artifact["type"] == "model"]
     assert {"candidate", "quickstart"} <= set(model["aliases"])

@@ -64,8 +64,8 @@ def bids(run_once):
 
 def test_repr_of_a_sweeps_result_is_one_short_line(bids):
     winner = bids.selection.winner
-    interval, score = winner.evaluation.score_interval, winner.evaluation.metrics.delivered_roas
-    shown = f"small-02: delivered ROAS {score:.3f} [{interval.low:.3f}, {interval.high:.3f}], ROAS "
+    interval, score = winner.evaluation.score_interval, winner.evaluation.metrics.expected_delivered_roas
+    shown = f"small-02: expected delivered ROAS {score:.3f} [{interval.low:.3f}, {interval.high:.3f}], ROAS "
     assert repr(bids).startswith(f"<SweepResult small: {bids.selection.decision}, {shown}")
     assert repr(bids).endswith("%; trials: 4 completed>")
     assert len(repr(bids)) < 200
@@ -197,7 +197,8 @@ def test_what_a_sweep_leaves_behind(finished):
         assert "first" in mirrored.tags
         assert mirrored.config == dict(trial.config) | {"config_id": trial.config_id, "trial": trial.trial}
         assert f"config-{trial.config_id}" in mirrored.tags
-        assert mirrored.summary["delivered_roas"] == pytest.approx(trial.score("delivered_roas"))
+        assert mirrored.summary["delivered_roas"] == pytest.approx(trial.metrics["delivered_roas"])
+        assert mirrored.summary["expected_delivered_roas"] == pytest.approx(trial.score("delivered_roas"))
         assert mirrored.summary["validation/roas"] == pytest.approx(trial.metrics["roas"])
         assert all(math.isfinite(row["performance/roas"]) for row in mirrored.history)
         assert [(row["episode/number"], row["episode/steps"]) for row in mirrored.history] == [
@@ -247,5 +248,5 @@ def test_seeds_of_a_configuration_are_one_trial_and_a_race_adds_more(run):
         assert [row["episode/number"] for row in found.history] == [16, 32]
     row = next(r for r in leaderboard(result) if r["trial"] == raced.trial)
     assert (row["seeds"], row["search_se"]) == (3, pytest.approx(raced.standard_error("delivered_roas")))
-    best = max(raced.seeds, key=lambda seed: seed.metrics["delivered_roas"])
+    best = max(raced.seeds, key=lambda seed: seed.metrics["expected_delivered_roas"])
     assert raced.checkpoint == best.checkpoint and load_model(result.folder.best).config.seed == best.seed
