@@ -25,11 +25,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from gaelp_ray.evidence.group_sequential import Boundary, critical_values, obrien_fleming
 from gaelp_ray.evidence.pooled import pooled_ratio
-from gaelp_ray.evidence.sequences import ConfidenceSequence
+from gaelp_ray.evidence.sequences import ConfidenceSequence, Ratio
 from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.training import EVALUATION_BATCH
@@ -143,8 +143,18 @@ class Race:
         flights = self.boundary.look(min(len(self.flown[one]), len(self.flown[other])))
         if not flights:
             return False
-        high, low = (pooled_ratio(self.flown[arm].select(slice(flights)), SCORE) for arm in (one, other))
+        high, low = self._ratio(one, flights), self._ratio(other, flights)
         return high is not None and low is not None and self.boundary.crossed(high - low)
+
+    def _ratio(self, arm: str, flights: int) -> Ratio | None:
+        """SCORE of an arm's first flights, pooled once for all pairs."""
+        if (arm, flights) not in self._ratios:
+            self._ratios[arm, flights] = pooled_ratio(self.flown[arm].select(slice(flights)), SCORE)
+        return self._ratios[arm, flights]
+
+    @cached_property
+    def _ratios(self) -> dict[tuple[str, int], Ratio | None]:
+        return {}
 
 
 def race(arms: Sequence[str], rules: Rules, fly: Fly) -> Race:
