@@ -37,7 +37,7 @@ reliability: $(STAMP)  ## the same faults, with the table of docs/reliability.md
 quality: $(STAMP)  ## how good the bidders are, paired on common flights: most of an hour
 	$(BIN)/python benchmarks/quality.py
 
-selection: $(STAMP)  ## how often the final stage is right, beside simpler ways to choose: two minutes, no simulator
+selection: $(STAMP)  ## how often the final stage is right, beside simpler ways to choose: four minutes, no simulator
 	$(BIN)/python benchmarks/selection.py
 
 noise: $(STAMP)  ## how much of a score is luck, with realised and with expected revenue: two minutes

@@ -13,12 +13,14 @@ from gaelp_ray.records import PER_FLIGHT, FlightTotals
 
 @dataclass(frozen=True)
 class Truth:
-    """An arm. roas: in the long run. own: sd of its luck in a flight. delivery: of the budget, in the long run."""
+    """An arm. roas: in the long run. own: sd of its luck in a flight. delivery: of the budget, in the long run.
+    wins: share of flights that earn anything."""
 
     roas: float
     own: float = 0.1
     delivery: float = 0.97
     delivery_sd: float = 0.01
+    wins: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Field:
         flown = {}
         for name, truth in self.truths.items():
             own, spent = dice.normal(1.0, truth.own, flights), dice.normal(1.0, truth.delivery_sd, flights)
+            if truth.wins < 1.0:
+                own *= (dice.random(flights) < truth.wins) / truth.wins
             cost = np.maximum(budget * truth.delivery * spent, 0.0)
             revenue = truth.roas * cost * luck * own
             sums = {"budget": budget, "cost": cost, "revenue": revenue, "expected_revenue": revenue}

@@ -5,20 +5,20 @@ Pure: the flights come from a callable, so that a race needs neither Ray nor a s
 Arms are ranked by SCORE, the expected return on the whole budget: plain ROAS falls with spend and favours arms that
 spend less, and realised revenue hides small differences behind the luck of single orders.
 
-What it promises, for K arms and B bounds on what may win, with half of 1 - confidence as its error e; the other half
-is that of a play-off (playoff.py). Every pair of arms has a confidence sequence of its difference in SCORE, and every
-arm one for each bound, all at alpha = 2 (K - 1) e / (K (K - 1 + B)), two-sided. An arm is dropped by one that is above
-it with its whole interval and certainly may win, or by a bound that it certainly breaks. So K - 1 + B sequences can
-drop a given arm wrongly, each on one of its two sides, which has half of alpha (but for paths that cross both, of order
-alpha squared): with probability (K - 1) e / K at most.
+What it promises, with half of 1 - confidence as its error e; the other half is that of the play-off (playoff.py):
 
-- The best of the arms that may win is dropped with that probability at most. A rival that is truly below it errs in
-  the difference, one that truly may not win in its own bound: one error for each rival, either way.
-- Among arms of equal truth, a winner is called with probability e at most: K - 1 of them must be dropped, and the
-  expected number of arms that are dropped is K times that probability, which is (K - 1) e, at most.
+- An arm that is no better than another is found above it with probability p = (1 - BOUNDS) e / 2 at most. Every ordered
+  pair of arms is one group-sequential test on the flights that both flew (evidence/group_sequential.py). Its looks are
+  planned before the race; the race may skip some and end at any time, whatever the data say.
+- All bounds of all arms together err with probability BOUNDS e at most. Every bound of an arm has a confidence sequence
+  at alpha = 2 BOUNDS e / (K B), two-sided, for K arms and B bounds: it errs on one side, as a bound is kept or broken.
+- A given rival drops the best eligible arm with probability p at most: all K - 1 of them together with (K - 1) p.
+- A winner is called among equals, or one that is not the best, with probability e at most. p is not divided by the
+  number of arms, because a winner needs all others dropped: an intersection-union test (Berger, Technometrics 1982).
+  The worst case are two equal arms far above the others, where either may win: 2 p + BOUNDS e = e. With more arms as
+  good, several errors must come together: benchmarks/selection.py measures less than for two.
 
-Both hold however often one looks and whenever the race ends, and asymptotically in the number of flights: nobody is
-dropped on fewer than LEAST.
+All of it is asymptotic in the number of flights: nobody is dropped on fewer than LEAST.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
+from gaelp_ray.evidence.group_sequential import Boundary, critical_values, obrien_fleming
 from gaelp_ray.evidence.pooled import pooled_ratio
-from gaelp_ray.evidence.sequences import ConfidenceSequence
+from gaelp_ray.evidence.sequences import ConfidenceSequence, Ratio
 from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.training import EVALUATION_BATCH
@@ -37,6 +39,17 @@ LEAST = 128
 """Common flights below which nobody is dropped: for skewed flights, the sequences were tried from here on."""
 
 SMALLEST_ROUND = 16
+
+BOUNDS = 0.1
+"""Share of the race's error for the bounds. They are rarely in question, and a small error widens intervals little."""
+
+EVENLY = 0.3
+"""Share of a pair's error that is spent evenly over all flights that two arms could fly: on clear differences in the
+first rounds, and on the flights that dropped arms leave to others. The rest is spent on the flights that every arm
+flies if none is dropped, most of it on the last of them."""
+
+GROWTH = 0.05
+"""Each look comes at least this share of its flights after the one before, so that long races have few looks."""
 
 Fly = Callable[[Sequence[str], int, int], Mapping[str, FlightTotals]]
 """(arms, number of the round from 0, flights) -> the same flights of every arm; whoever is missing could not fly."""
@@ -57,10 +70,38 @@ class Rules:
         return (1.0 - self.confidence) / 2.0
 
     def sequence(self, arms: int) -> ConfidenceSequence:
-        """For every question that the race asks, sharpest when the arms have shared the budget evenly."""
-        questions = max(arms - 1 + len(self.eligibility.bounds), 1)
-        share = 2.0 * (arms - 1) / arms if arms > 1 else 1.0
-        return ConfidenceSequence(share * self.error / questions, max(self.budget // arms, 1))
+        """For every bound of every arm, sharpest when the arms have shared the budget evenly."""
+        questions = arms * max(len(self.eligibility.bounds), 1)
+        return ConfidenceSequence(2.0 * BOUNDS * self.error / questions, max(self.budget // arms, 1))
+
+    def boundary(self, arms: int) -> Boundary:
+        """For the difference of every ordered pair of so many arms."""
+        if arms < 2:
+            return Boundary((), ())
+        certain, cut = self.budget // arms, self.budget // arms % self.round
+        certain -= cut if cut < SMALLEST_ROUND else 0
+        return _boundary((1.0 - BOUNDS) * self.error / 2.0, certain, self.budget // 2, self.round)
+
+
+@lru_cache(maxsize=32)
+def _boundary(error: float, certain: int, most: int, step: int) -> Boundary:
+    """certain: flights of a pair if no arm is dropped. most: if all others are. step: flights of a round."""
+    looks = _planned_looks(certain, most, step)
+    if not looks:
+        return Boundary((), ())
+    late, even = (1.0 - EVENLY) * error, EVENLY * error
+    spent = [obrien_fleming(min(n / certain, 1.0), late) + even * n / looks[-1] for n in looks]
+    return Boundary(looks, critical_values(looks, spent))
+
+
+def _planned_looks(certain: int, most: int, step: int) -> tuple[int, ...]:
+    """After whole rounds, and where a race ends that drops nobody, but for rounds that end very near to that."""
+    looks, flights = [certain], step
+    while flights <= most:
+        if abs(flights - certain) > GROWTH / 2.0 * certain:
+            looks.append(flights)
+        flights += step * math.ceil(max(GROWTH * flights / step, 1.0))
+    return tuple(sorted(n for n in looks if n >= LEAST))
 
 
 @dataclass(frozen=True)
@@ -76,7 +117,8 @@ class Race:
     """How far a race is. flown: flights of every arm in their common order, fewer of those that were dropped."""
 
     rules: Rules
-    sequence: ConfidenceSequence
+    sequence: ConfidenceSequence  # for bounds
+    boundary: Boundary  # for differences
     flown: Mapping[str, FlightTotals]
     drops: Mapping[str, Drop]
     failed: frozenset[str] = frozenset()
@@ -98,14 +140,22 @@ class Race:
         return score if math.isfinite(score) else -math.inf
 
     def above(self, one: str, other: str) -> bool:
-        """Whether the interval of the difference on their common flights lies above 0 as a whole."""
-        common = min(len(self.flown[one]), len(self.flown[other]))
-        if common < LEAST:
+        """Whether the one is better for certain, by their common flights up to the last planned look."""
+        flights = self.boundary.look(min(len(self.flown[one]), len(self.flown[other])))
+        if not flights:
             return False
-        high, low = (pooled_ratio(self.flown[arm].select(slice(common)), SCORE) for arm in (one, other))
-        if high is None or low is None or not high.value > low.value:
-            return False
-        return self.sequence.interval(high - low).low > 0.0
+        high, low = self._ratio(one, flights), self._ratio(other, flights)
+        return high is not None and low is not None and self.boundary.crossed(high - low)
+
+    def _ratio(self, arm: str, flights: int) -> Ratio | None:
+        """SCORE of an arm's first flights, pooled once for all pairs."""
+        if (arm, flights) not in self._ratios:
+            self._ratios[arm, flights] = pooled_ratio(self.flown[arm].select(slice(flights)), SCORE)
+        return self._ratios[arm, flights]
+
+    @cached_property
+    def _ratios(self) -> dict[tuple[str, int], Ratio | None]:
+        return {}
 
 
 def race(arms: Sequence[str], rules: Rules, fly: Fly) -> Race:
@@ -113,7 +163,7 @@ def race(arms: Sequence[str], rules: Rules, fly: Fly) -> Race:
 
     The last round may be smaller, so that the budget is used. The budget must allow SMALLEST_ROUND for every arm.
     """
-    state = Race(rules, rules.sequence(len(arms)), {}, {})
+    state = Race(rules, rules.sequence(len(arms)), rules.boundary(len(arms)), {}, {})
     left = list(arms)
     while size := _next_round(state, left):
         flown = fly(left, state.rounds, size)

@@ -111,9 +111,9 @@ def test_an_arm_that_cannot_fly_says_nothing():
 @pytest.mark.parametrize("confidence", [0.6, 0.9])
 def test_among_equals_the_leader_is_kept_no_more_often_than_stated(confidence):
     kept = [played(equal(2, seed), confidence=confidence)[0].kept == "b" for seed in range(300)]
+    # The race may find it above with half of its error; else it must lead, every other time, and win the play-off.
     stated = (1.0 - confidence) / 2.0
-    # It must lead the race, too, which an equal does every other time; two standard errors are allowed.
-    assert np.mean(kept) <= stated / 2.0 + 2.0 * np.sqrt(stated / 2.0 / 300)
+    assert np.mean(kept) <= stated + 2.0 * np.sqrt(stated / 300)
     assert np.mean(kept) > 0.0
 
 
@@ -123,7 +123,7 @@ CLEARLY = {(arm, int(Stream.PLAYOFF)): Truth(5.3) for arm in "ab"}
 
 
 def test_the_leader_of_a_tie_and_the_control_arm_play_off_on_flights_of_their_own(stage):
-    sky, ear = Sky({"b": Truth(5.1), "a": Truth(5.1)} | CLEARLY), Ear()
+    sky, ear = Sky({"b": Truth(5.04), "a": Truth(5.04)} | CLEARLY), Ear()
     selection, _ = stage(sky, TRIALS, listener=ear)
     leads = selection.play_off.leader if selection.play_off else ""
     assert sky.flown[-2:] == [
@@ -140,7 +140,7 @@ def test_the_leader_of_a_tie_and_the_control_arm_play_off_on_flights_of_their_ow
 
 
 def test_a_leader_that_loses_its_play_off_is_not_kept(stage):
-    sky = Sky({"b": Truth(5.1), ("b", int(Stream.PLAYOFF)): Truth(5.0)})
+    sky = Sky({"b": Truth(5.04), ("b", int(Stream.PLAYOFF)): Truth(5.0)})
     selection, _ = stage(sky, TRIALS)
     assert selection.winner is not None and selection.winner.label == "default"
     assert selection.play_off is not None and selection.play_off.leader == "b" and not selection.play_off.won
@@ -149,7 +149,7 @@ def test_a_leader_that_loses_its_play_off_is_not_kept(stage):
 
 @pytest.mark.parametrize(("lost", "kept"), [("b", "default"), ("default", "b")])
 def test_who_cannot_fly_the_play_off_has_failed(stage, lost, kept):
-    sky = Sky({"b": Truth(5.1)}, lost={(lost, Stream.PLAYOFF)})
+    sky = Sky({"b": Truth(5.04)}, lost={(lost, Stream.PLAYOFF)})
     selection, after = stage(sky, TRIALS)
     assert selection.winner is not None and selection.winner.label == kept
     assert [trial.trial for trial in after if trial.status is TrialStatus.FAILED] == [lost]
@@ -157,7 +157,7 @@ def test_who_cannot_fly_the_play_off_has_failed(stage, lost, kept):
 
 def test_a_leader_that_breaks_a_bound_when_confirmed_is_followed_by_another_play_off(stage):
     short = {("b", int(Stream.CONFIRMATION)): Truth(5.2, delivery=0.5)}
-    sky = Sky({"b": Truth(5.1), "a": Truth(5.08)} | CLEARLY | short)
+    sky = Sky({"b": Truth(5.05), "a": Truth(5.04)} | CLEARLY | short)
     selection, _ = stage(sky, TRIALS)
     assert [arms for stream, arms, _ in sky.flown if stream == Stream.PLAYOFF] == [("b", "default"), ("a", "default")]
     assert [seeds for seeds in sky.seeds if seeds[0] == Stream.PLAYOFF] == [(Stream.PLAYOFF, 0), (Stream.PLAYOFF, 1)]
