@@ -12,6 +12,7 @@ from gaelp_ray.sweep.planning.kept import Kept
 from gaelp_ray.sweep.planning.machine import Disk, Storage, in_bytes
 from gaelp_ray.sweep.planning.placement import Placement, Share, asked, has
 from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.sweep.planning.resolution import POWER, Resolution
 from gaelp_ray.sweep.planning.smoke import Duration
 
 MOST_RUNGS, MOST_HOSTS = 8, 8
@@ -42,6 +43,8 @@ def _lines(planned: SweepPlan, expected: Forecast) -> Iterator[tuple[str, str, b
         yield "", where.warning, True
     yield "W&B", f"{tracking.mode}: {tracking.why}" if tracking.mode else tracking.why, tracking.mode is None
     yield "time", _time(expected.time), False
+    if expected.time:
+        yield "resolution", _resolution(expected.resolution), False
 
 
 def _written(planned: SweepPlan, where: Storage) -> str:
@@ -116,6 +119,16 @@ def _time(time: Duration | None) -> str:
         return "not estimated: --measure flies a few iterations for it"
     search, final, start = (_range(ends) for ends in (time.search, time.final, time.overhead))
     return f"{_range((time.low, time.high))}: search {search}, final stage {final}, Ray {start}. {time.based_on}"
+
+
+def _resolution(found: Resolution | None) -> str:
+    if found is None:
+        return "unknown: the agents of this sweep bid alike before training, or its environment is your own"
+    return (
+        f"the race finds a difference of {found.smallest:.2%} in {POWER:.0%} of cases ({found.episodes:,} episodes of "
+        f"{found.arms} arms); two search scores differ by ±{found.search:.2%} by luck. Based on {found.agents} "
+        "untrained agents of the sweep"
+    )
 
 
 def _range(seconds: tuple[float, float]) -> str:

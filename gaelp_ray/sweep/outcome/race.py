@@ -9,7 +9,7 @@ What it promises, with half of 1 - confidence as its error e; the other half is 
 
 - An arm that is no better than another is found above it with probability p = (1 - BOUNDS) e / 2 at most. Every ordered
   pair of arms is one group-sequential test on the flights that both flew (evidence/group_sequential.py). Its looks are
-  planned before the race; the race may skip some and end at any time, whatever the data say.
+  planned before the race (evidence/race_design.py); it may skip some and end at any time, whatever the data say.
 - All bounds of all arms together err with probability BOUNDS e at most. Every bound of an arm has a confidence sequence
   at alpha = 2 BOUNDS e / (K B), two-sided, for K arms and B bounds: it errs on one side, as a bound is kept or broken.
 - A given rival drops the best eligible arm with probability p at most: all K - 1 of them together with (K - 1) p.
@@ -26,30 +26,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-from gaelp_ray.evidence.group_sequential import Boundary, critical_values, obrien_fleming
+from gaelp_ray.evidence.group_sequential import Boundary
 from gaelp_ray.evidence.pooled import pooled_ratio
+from gaelp_ray.evidence.race_design import BOUNDS, LEAST, SMALLEST_ROUND, pair_boundary, race_error
 from gaelp_ray.evidence.sequences import ConfidenceSequence, Ratio
 from gaelp_ray.records import SCORE, FlightTotals
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.training import EVALUATION_BATCH
-
-LEAST = 128
-"""Common flights below which nobody is dropped: for skewed flights, the sequences were tried from here on."""
-
-SMALLEST_ROUND = 16
-
-BOUNDS = 0.1
-"""Share of the race's error for the bounds. They are rarely in question, and a small error widens intervals little."""
-
-EVENLY = 0.3
-"""Share of a pair's error that is spent evenly over all flights that two arms could fly: on clear differences in the
-first rounds, and on the flights that dropped arms leave to others. The rest is spent on the flights that every arm
-flies if none is dropped, most of it on the last of them."""
-
-GROWTH = 0.05
-"""Each look comes at least this share of its flights after the one before, so that long races have few looks."""
 
 Fly = Callable[[Sequence[str], int, int], Mapping[str, FlightTotals]]
 """(arms, number of the round from 0, flights) -> the same flights of every arm; whoever is missing could not fly."""
@@ -64,44 +49,15 @@ class Rules:
     eligibility: Eligibility
     round: int = EVALUATION_BATCH
 
-    @property
-    def error(self) -> float:
-        """That the race may make: half of what the sweep allows."""
-        return (1.0 - self.confidence) / 2.0
-
     def sequence(self, arms: int) -> ConfidenceSequence:
         """For every bound of every arm, sharpest when the arms have shared the budget evenly."""
         questions = arms * max(len(self.eligibility.bounds), 1)
-        return ConfidenceSequence(2.0 * BOUNDS * self.error / questions, max(self.budget // arms, 1))
+        error = 2.0 * BOUNDS * race_error(self.confidence) / questions
+        return ConfidenceSequence(error, max(self.budget // arms, 1))
 
     def boundary(self, arms: int) -> Boundary:
         """For the difference of every ordered pair of so many arms."""
-        if arms < 2:
-            return Boundary((), ())
-        certain, cut = self.budget // arms, self.budget // arms % self.round
-        certain -= cut if cut < SMALLEST_ROUND else 0
-        return _boundary((1.0 - BOUNDS) * self.error / 2.0, certain, self.budget // 2, self.round)
-
-
-@lru_cache(maxsize=32)
-def _boundary(error: float, certain: int, most: int, step: int) -> Boundary:
-    """certain: flights of a pair if no arm is dropped. most: if all others are. step: flights of a round."""
-    looks = _planned_looks(certain, most, step)
-    if not looks:
-        return Boundary((), ())
-    late, even = (1.0 - EVENLY) * error, EVENLY * error
-    spent = [obrien_fleming(min(n / certain, 1.0), late) + even * n / looks[-1] for n in looks]
-    return Boundary(looks, critical_values(looks, spent))
-
-
-def _planned_looks(certain: int, most: int, step: int) -> tuple[int, ...]:
-    """After whole rounds, and where a race ends that drops nobody, but for rounds that end very near to that."""
-    looks, flights = [certain], step
-    while flights <= most:
-        if abs(flights - certain) > GROWTH / 2.0 * certain:
-            looks.append(flights)
-        flights += step * math.ceil(max(GROWTH * flights / step, 1.0))
-    return tuple(sorted(n for n in looks if n >= LEAST))
+        return pair_boundary(self.confidence, self.budget, arms, self.round)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from gaelp_ray.sweep.planning.machine import Disk, Storage
 from gaelp_ray.sweep.planning.placement import Placement, placement
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.planning.ranges import PRIOR_DRAWS, ParameterRange, parameter_ranges
+from gaelp_ray.sweep.planning.resolution import Resolution, measure_resolution
 from gaelp_ray.sweep.planning.smoke import Duration, duration, measure
 
 
@@ -52,6 +53,7 @@ class Forecast:
     storage: Storage
     tracking: Tracking
     time: Duration | None  # None unless it was measured
+    resolution: Resolution | None  # None unless it was measured, and where it cannot be
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -99,6 +101,7 @@ def forecast(plan: SweepPlan, measured: bool = False, address: str | None = None
         storage=machine.storage(plan, len(place.nodes)),
         tracking=tracking,
         time=_duration(plan, leaves, place) if measured else None,
+        resolution=measure_resolution(plan) if measured else None,
     )
 
 

@@ -12,6 +12,7 @@ from synthetic_arms import Field, Truth, equal
 
 from gaelp_ray.evidence import intervals
 from gaelp_ray.evidence.intervals import summarise
+from gaelp_ray.evidence.race_design import LEAST
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.outcome.race import (
@@ -20,7 +21,6 @@ from gaelp_ray.sweep.outcome.race import (
     CHEAPER,
     CLEAR,
     CONTROL,
-    LEAST,
     Drop,
     Race,
     Rules,
