@@ -3,9 +3,10 @@
     make quality                   # everything: most of an hour on two cores
     python benchmarks/quality.py --seeds 1 --flights 256      # a look
 
-Three tables. Classical bidders in every market. Learners against BayesDual with its default constants, on the same
-flights: intervals hold both the luck of the flights (normal) and of the training (t over the seeds). And what better
-information would be worth: BayesDual told the hidden values that it otherwise learns.
+Four tables. Classical bidders in every market. ExactBayes against BayesDual, with its default constants and with better
+ones. Learners against BayesDual with its default constants, on the same flights: intervals hold both the luck of the
+flights (normal) and of the training (t over the seeds). And what better information would be worth: BayesDual told the
+hidden values that it otherwise learns.
 """
 
 from __future__ import annotations
@@ -47,16 +48,22 @@ MARKETS: dict[str, dict[str, Any]] = {
 }
 """Heterogeneity is the log sd of conversion rates between flights; realistic unless it says nominal."""
 
+# The winner of sweeps/bidders.yaml (seed 0): what it started from. CEM's own search is repeated per training seed.
+FOUND = {"traffic": "filter", "drift_tracking": 0.456, "volume_prior_strength": 11.75, "traffic_use": 0.819,
+         "pacing_shade": 0.0423}  # fmt: skip
+
 BIDDERS: dict[str, dict[str, Any]] = {
     "PID": {"agent_type": "PID"},
     "BayesPID": {"agent_type": "BayesPID"},
     "BayesDual": {"agent_type": "BayesDual"},
     "  filter, drift": {"agent_type": "BayesDual", "dual": {"traffic": "filter", "drift_tracking": 1.0}},
+    "  found by CEM": {"agent_type": "BayesDual", "dual": FOUND},
+    "ExactBayes": {"agent_type": "ExactBayes"},
 }
+EXACT = "ExactBayes"
+LESS = ("BayesDual", "  filter, drift", "  found by CEM")
+"""What ExactBayes is compared with, flight by flight."""
 
-# The winner of sweeps/bidders.yaml (seed 0): what it started from. CEM's own search is repeated per training seed.
-FOUND = {"traffic": "filter", "drift_tracking": 0.456, "volume_prior_strength": 11.75, "traffic_use": 0.819,
-         "pacing_shade": 0.0423}  # fmt: skip
 CEM = {"agent_type": "CEM", "reward_function": "expected_ROAS", "batch_size": 512, "num_episodes": 8192, "dual": FOUND}
 PPO = {
     "agent_type": "PPO",
@@ -72,11 +79,13 @@ LEARNERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
-def classical(market: str, bidder: str, flights: int) -> float:
-    """Optimality of a bidder that does not learn."""
+def classical(market: str, bidder: str, flights: int) -> tuple[FlightTotals, float]:
+    """Evaluation flights of a bidder that does not learn, and the CPU seconds that they took."""
     config = GAELPExperimentConfig(**MARKETS[market], **BIDDERS[bidder])
     world = market_of(config)
-    return evaluate(make_agent(config, world.landscape), world, flights, EVALUATION).metrics.optimality
+    started = time.process_time()
+    totals = evaluate(make_agent(config, world.landscape), world, flights, EVALUATION).totals
+    return totals, time.process_time() - started
 
 
 def learned(market: str, learner: str, seed: int, flights: int) -> tuple[FlightTotals, FlightTotals]:
@@ -119,8 +128,14 @@ def print_classical(pool: ProcessPoolExecutor, flights: int) -> None:
     jobs = {(m, b): pool.submit(classical, m, b, flights) for m in MARKETS for b in BIDDERS}
     print(f"{'optimality':28s}" + "".join(f"{bidder:>18s}" for bidder in BIDDERS))
     for market in MARKETS:
-        row = (jobs[market, bidder].result() for bidder in BIDDERS)
+        row = (jobs[market, bidder].result()[0].pooled().optimality for bidder in BIDDERS)
         print(f"{market:28s}" + "".join(f"{optimality:18.4f}" for optimality in row), flush=True)
+    print(f"\n{'points of ExactBayes above':28s}" + "".join(f"{name.strip():>18s}" for name in LESS) + "   CPU time")
+    for market in MARKETS:
+        exact, cpu = jobs[market, EXACT].result()
+        cells = [difference([(exact, jobs[market, name].result()[0])]) for name in LESS]
+        times = cpu / jobs[market, LESS[0]].result()[1]
+        print(f"{market:28s}" + "".join(f"{gain:+11.2f} ± {half:4.2f}" for gain, half in cells) + f"   x {times:.2f}")
 
 
 def print_information(pool: ProcessPoolExecutor, flights: int) -> None:

@@ -1,8 +1,8 @@
 """BayesDual: each hour re-solve the one multiplier that spends what is left over the expected rest of the flight.
 
-The strongest classical bidder here, and the reference line of every leaderboard. Three beliefs go into the plan:
-values, volumes and prices (beliefs.py). Every weight is a constant of DualConfig, so that a sweep can tune the bidder
-like any learner.
+The reference line of every leaderboard; exact_bayes.py is the same plan with exact beliefs. Three beliefs go into the
+plan: values, volumes and prices (beliefs.py). Every weight is a constant of DualConfig, so that a sweep can tune the
+bidder like any learner.
 """
 
 from __future__ import annotations

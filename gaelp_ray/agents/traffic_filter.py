@@ -97,7 +97,7 @@ def _condition(
     """(mean, variance), (B,), of eta ~ Normal(prior, variance) given count ~ Poisson(due x exp(eta)).
 
     Laplace's approximation at the mode. The mean lies below the mode by half the third derivative times the squared
-    variance (Tierney & Kadane 1986), which would otherwise add up over the hours.
+    variance (Lindley 1980), which would otherwise add up over the hours.
     """
     eta = start
     for _ in range(NEWTON_STEPS):
