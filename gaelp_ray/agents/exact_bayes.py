@@ -26,7 +26,7 @@ from gaelp_ray.agents.planning import (
     spend_all,
 )
 from gaelp_ray.agents.rate_posterior import RatePosterior
-from gaelp_ray.agents.traffic_filter import NEGLIGIBLE, TrafficFilter
+from gaelp_ray.agents.traffic_filter import TrafficFilter
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
 from gaelp_ray.market.observation import Observation, View
@@ -34,6 +34,9 @@ from gaelp_ray.records import FloatArray, zeros
 
 FIRST_STEPS, NEWTON_STEPS = 15, 3
 """Steps of the plan in the first hour, and in later ones from the last hour's solution."""
+
+NEGLIGIBLE = 1e-5
+"""Share of the expected clicks so far below which float32 observations lose an hour's expected clicks."""
 
 
 class ExactBayes(FixedBidder):

@@ -17,9 +17,6 @@ from gaelp_ray.records import FloatArray
 NEWTON_STEPS = 2
 """Per count, from the compromise between the belief and the logarithm of the count."""
 
-NEGLIGIBLE = 1e-5
-"""Share of the expected clicks so far below which an hour's expected clicks are lost in float32 observations."""
-
 
 class TrafficFilter:
     """Means (S + 2, B) and covariances (S + 2, S + 2, B) of the log factors: S channels, then day and hour.
@@ -42,11 +39,11 @@ class TrafficFilter:
         self.new_day()
 
     def new_day(self) -> None:
-        """Today's factor is a fresh one."""
+        """Reset today's factor at midnight."""
         self._renew(-2, self._day)
 
     def update(self, clicks: FloatArray, expected: FloatArray) -> None:
-        """Evidence of one hour, (B, S) each; channels without expected clicks tell nothing."""
+        """Evidence of one hour, (B, S) each; channels without expected clicks are ignored."""
         self._renew(-1, self._hour)
         known = expected.T > 0.0
         count, due = np.where(known, clicks.T, 0.0), np.where(known, expected.T, 0.0)
@@ -85,7 +82,7 @@ class TrafficFilter:
         return variances
 
     def _renew(self, factor: int, variance: float) -> None:
-        """Replace a factor by one of which nothing is known yet."""
+        """Reset a factor to its prior, independent of all others."""
         self._mean[factor] = -variance / 2.0
         self._covariance[factor] = self._covariance[:, factor] = 0.0
         self._covariance[factor, factor] = variance
