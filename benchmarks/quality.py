@@ -3,9 +3,10 @@
     make quality                   # everything: most of an hour on two cores
     python benchmarks/quality.py --seeds 1 --flights 256      # a look
 
-Three tables. Classical bidders in every market. Learners against BayesDual with its default constants, on the same
-flights: intervals hold both the luck of the flights (normal) and of the training (t over the seeds). And what better
-information would be worth: BayesDual told the hidden values that it otherwise learns.
+Four tables. Classical bidders in every market. ExactBayes against BayesDual, with its default constants and with better
+ones. Learners against BayesDual with its default constants, on the same flights: intervals hold both the luck of the
+flights (normal) and of the training (t over the seeds). And what better information would be worth: BayesDual and
+ExactBayes told the hidden values that they otherwise learn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
-from informed import KNOWLEDGE, fly_informed
+from informed import INFORMED, KNOWLEDGE, fly_informed
 from scipy.stats import t as student
 
 from gaelp_ray import GAELPExperimentConfig
@@ -47,16 +48,24 @@ MARKETS: dict[str, dict[str, Any]] = {
 }
 """Heterogeneity is the log sd of conversion rates between flights; realistic unless it says nominal."""
 
+INFORMED_MARKETS = ("airfrance nominal 0.5", "airfrance realistic 0.5", "airfrance realistic 1.0")
+
+# The winner of sweeps/bidders.yaml (seed 0): what it started from. CEM's own search is repeated per training seed.
+FOUND = {"traffic": "filter", "drift_tracking": 0.456, "volume_prior_strength": 11.75, "traffic_use": 0.819,
+         "pacing_shade": 0.0423}  # fmt: skip
+
 BIDDERS: dict[str, dict[str, Any]] = {
     "PID": {"agent_type": "PID"},
     "BayesPID": {"agent_type": "BayesPID"},
     "BayesDual": {"agent_type": "BayesDual"},
     "  filter, drift": {"agent_type": "BayesDual", "dual": {"traffic": "filter", "drift_tracking": 1.0}},
+    "  found by CEM": {"agent_type": "BayesDual", "dual": FOUND},
+    "ExactBayes": {"agent_type": "ExactBayes"},
 }
+EXACT = "ExactBayes"
+LESS = ("BayesDual", "  filter, drift", "  found by CEM")
+"""What ExactBayes is compared with, flight by flight."""
 
-# The winner of sweeps/bidders.yaml (seed 0): what it started from. CEM's own search is repeated per training seed.
-FOUND = {"traffic": "filter", "drift_tracking": 0.456, "volume_prior_strength": 11.75, "traffic_use": 0.819,
-         "pacing_shade": 0.0423}  # fmt: skip
 CEM = {"agent_type": "CEM", "reward_function": "expected_ROAS", "batch_size": 512, "num_episodes": 8192, "dual": FOUND}
 PPO = {
     "agent_type": "PPO",
@@ -72,11 +81,13 @@ LEARNERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
-def classical(market: str, bidder: str, flights: int) -> float:
-    """Optimality of a bidder that does not learn."""
+def classical(market: str, bidder: str, flights: int) -> tuple[FlightTotals, float]:
+    """Evaluation flights of a bidder that does not learn, and the CPU seconds that they took."""
     config = GAELPExperimentConfig(**MARKETS[market], **BIDDERS[bidder])
     world = market_of(config)
-    return evaluate(make_agent(config, world.landscape), world, flights, EVALUATION).metrics.optimality
+    started = time.process_time()
+    totals = evaluate(make_agent(config, world.landscape), world, flights, EVALUATION).totals
+    return totals, time.process_time() - started
 
 
 def learned(market: str, learner: str, seed: int, flights: int) -> tuple[FlightTotals, FlightTotals]:
@@ -119,17 +130,28 @@ def print_classical(pool: ProcessPoolExecutor, flights: int) -> None:
     jobs = {(m, b): pool.submit(classical, m, b, flights) for m in MARKETS for b in BIDDERS}
     print(f"{'optimality':28s}" + "".join(f"{bidder:>18s}" for bidder in BIDDERS))
     for market in MARKETS:
-        row = (jobs[market, bidder].result() for bidder in BIDDERS)
+        row = (jobs[market, bidder].result()[0].pooled().optimality for bidder in BIDDERS)
         print(f"{market:28s}" + "".join(f"{optimality:18.4f}" for optimality in row), flush=True)
+    print(f"\n{'points of ExactBayes above':28s}" + "".join(f"{name.strip():>18s}" for name in LESS) + "   CPU time")
+    for market in MARKETS:
+        exact, cpu = jobs[market, EXACT].result()
+        cells = [difference([(exact, jobs[market, name].result()[0])]) for name in LESS]
+        times = cpu / jobs[market, LESS[0]].result()[1]
+        print(f"{market:28s}" + "".join(f"{gain:+11.2f} ± {half:4.2f}" for gain, half in cells) + f"   x {times:.2f}")
 
 
 def print_information(pool: ProcessPoolExecutor, flights: int) -> None:
-    markets = {name: MARKETS[name] for name in ("airfrance nominal 0.5", "airfrance realistic 0.5")}
-    jobs = {(m, k): pool.submit(fly_informed, MARKETS[m], k, flights, EVALUATION) for m in markets for k in KNOWLEDGE}
-    print(f"\n{'BayesDual told':44s}" + "".join(f"{market:>28s}" for market in markets))
-    for knowledge in KNOWLEDGE:
-        cells = [difference([(jobs[m, knowledge].result(), jobs[m, "nothing"].result())]) for m in markets]
-        print(f"{knowledge:44s}" + "".join(f"{gain:+19.2f} ± {half:5.2f} " for gain, half in cells), flush=True)
+    markets = {name: MARKETS[name] for name in INFORMED_MARKETS}
+    cases = [(bidder, knowledge) for bidder in INFORMED for knowledge in KNOWLEDGE]
+    jobs = {
+        (m, b, k): pool.submit(fly_informed, MARKETS[m], k, flights, EVALUATION, b) for m in markets for b, k in cases
+    }
+    for bidder in INFORMED:
+        print(f"\n{bidder + ' told':44s}" + "".join(f"{market:>28s}" for market in markets))
+        for knowledge in KNOWLEDGE:
+            pairs = ((jobs[m, bidder, k].result() for k in (knowledge, "nothing")) for m in markets)
+            cells = [difference([(told, plain)]) for told, plain in pairs]
+            print(f"{knowledge:44s}" + "".join(f"{gain:+19.2f} ± {half:5.2f} " for gain, half in cells), flush=True)
 
 
 def print_learned(pool: ProcessPoolExecutor, options: argparse.Namespace) -> None:

@@ -62,6 +62,7 @@ CASES: dict[str, Callable[[], int]] = {
     "simulator, 64 flights": lambda: simulate(64),
     "simulator, 1,024 flights": lambda: simulate(1024),
     "BayesDual, 64 flights, with optimality": lambda: learn("BayesDual"),
+    "ExactBayes, 64 flights, with optimality": lambda: learn("ExactBayes"),
     "PPO alone": lambda: learn("PPO"),
     "PPO residual on BayesPID": lambda: learn("PPO", "BayesPID"),
     "PPO residual on BayesDual": lambda: learn("PPO", "BayesDual"),

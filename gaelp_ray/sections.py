@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Reference = Literal["none", "constant", "PID", "BayesPID", "BayesDual"]
+Reference = Literal["none", "constant", "PID", "BayesPID", "BayesDual", "ExactBayes"]
 """A classical bidder that a learned policy corrects; `none` learns the whole bid."""
 
 REFERENCES: tuple[str, ...] = get_args(Reference)

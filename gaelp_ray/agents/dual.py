@@ -1,8 +1,8 @@
 """BayesDual: each hour re-solve the one multiplier that spends what is left over the expected rest of the flight.
 
-The strongest classical bidder here, and the reference line of every leaderboard. Three beliefs go into the plan:
-values, volumes and prices (beliefs.py). Every weight is a constant of DualConfig, so that a sweep can tune the bidder
-like any learner.
+The reference line of every leaderboard; exact_bayes.py is the same plan with exact beliefs. Three beliefs go into the
+plan: values, volumes and prices (beliefs.py). Every weight is a constant of DualConfig, so that a sweep can tune the
+bidder like any learner.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gaelp_ray.agents.planning import (
     Outlook,
     by_channel,
     calibrated_multiplier,
+    caps_left,
     declining,
     log_bids,
     spend_all,
@@ -73,7 +74,7 @@ class BayesDual(FixedBidder):
             log_price=ahead,
             pricing=self._market.pricing,
             budget=view.overall("budget_left") * budget,
-            caps=self._caps(view, budget),
+            caps=caps_left(self._market, view, budget),
         )
         if self._log_multiplier is None:
             self._log_multiplier = spend_all(outlook, calibrated_multiplier(self._market, budget), steps=15)
@@ -88,10 +89,3 @@ class BayesDual(FixedBidder):
         if self._first_multiplier is None:
             self._first_multiplier = self._log_multiplier
         return by_channel(outlook, self._log_multiplier, NEWTON_STEPS)
-
-    def _caps(self, view: View, budget: FloatArray) -> FloatArray | None:
-        """What single channels may still spend, (B, S); None in a market without caps."""
-        caps = self._market.spend_cap
-        if (caps >= 1.0).all():
-            return None
-        return np.maximum((caps - view.channel("spend_share")) * budget[:, None], 0.0)

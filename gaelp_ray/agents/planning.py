@@ -14,6 +14,7 @@ import numpy as np
 
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.multiplier import solve
+from gaelp_ray.market.observation import View
 from gaelp_ray.market.prices import Pricing
 from gaelp_ray.records import FloatArray
 
@@ -40,6 +41,11 @@ class Outlook:
         scale = self.clicks * np.exp(self.log_price)
         return scale * payment, scale * slope
 
+    def impressions(self, log_multiplier: FloatArray, ctr: FloatArray) -> FloatArray:
+        """Expected impressions of each channel at log lambda, (B, 1) or (B, S), with click-through rates `ctr`."""
+        x = self.pricing.best_bid(self.log_value - self.log_price - log_multiplier)
+        return self.clicks / ctr * self.pricing.shape.win(x)
+
 
 def spend_all(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
     """log lambda, (B,), at which expected spend equals the budget, by `steps` steps from a first guess.
@@ -59,7 +65,7 @@ def spend_all(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> Float
 
 def by_channel(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
     """log lambda of each channel, (B, S), from the common one, (B,): a channel whose cap binds has its own."""
-    each = np.repeat(log_multiplier[:, None], outlook.clicks.shape[1], axis=1)
+    each = np.repeat(log_multiplier[:, None], outlook.log_value.shape[1], axis=1)
     if outlook.caps is None:
         return each
     own = solve(outlook.spend, outlook.caps, each, LOG_MULTIPLIER_RANGE, steps)
@@ -68,11 +74,17 @@ def by_channel(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> Floa
 
 def declining(outlook: Outlook, market: Landscape, log_fatigue: FloatArray, log_multiplier: FloatArray) -> Outlook:
     """The outlook with fewer clicks: the mean of what fatigue will leave if the rest is bid for at log lambda, (B,)."""
-    u = outlook.log_value - outlook.log_price - log_multiplier[:, None]
-    auctions = outlook.clicks / (market.ctr * np.exp(log_fatigue))
-    loss = -market.log_fatigue(auctions * market.pricing.shape.win(market.pricing.best_bid(u)))
+    impressions = outlook.impressions(log_multiplier[:, None], market.ctr * np.exp(log_fatigue))
+    loss = -market.log_fatigue(impressions)
     left = -np.expm1(-loss) / np.maximum(loss, 1e-9)
     return replace(outlook, clicks=outlook.clicks * np.where(loss > 1e-9, left, 1.0))
+
+
+def caps_left(market: Landscape, view: View, budget: FloatArray) -> FloatArray | None:
+    """What single channels may still spend of budgets (B,), (B, S); None in a market without caps."""
+    if (market.spend_cap >= 1.0).all():
+        return None
+    return np.maximum((market.spend_cap - view.channel("spend_share")) * budget[:, None], 0.0)
 
 
 def log_bids(pricing: Pricing, worth: FloatArray, log_price: FloatArray) -> FloatArray:

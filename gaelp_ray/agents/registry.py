@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from gaelp_ray.agents.base import Agent, Bidder
 from gaelp_ray.agents.cem import CEM
 from gaelp_ray.agents.dual import BayesDual
+from gaelp_ray.agents.exact_bayes import ExactBayes
 from gaelp_ray.agents.pacing import ConstantBidder, PacedBidder
 from gaelp_ray.agents.ppo import PPO
 from gaelp_ray.agents.residual import Residual
@@ -117,6 +118,7 @@ _BIDDERS: dict[str, Callable[[GAELPExperimentConfig, Landscape], Bidder]] = {
     "PID": lambda config, market: PacedBidder(config.pid, market, learns_value=False),
     "BayesPID": lambda config, market: PacedBidder(config.pid, market, learns_value=True),
     "BayesDual": lambda config, market: BayesDual(config.dual, market),
+    "ExactBayes": lambda config, market: ExactBayes(market),
 }
 
 _MAKERS: dict[str, Maker] = {
@@ -147,6 +149,7 @@ _READS: dict[str, tuple[str, ...]] = {
     "PID": ("pid",),
     "BayesPID": ("pid",),
     "BayesDual": ("dual",),
+    "ExactBayes": (),
     "PPO": (*_GRADIENTS, "ppo"),
     "CEM": ("num_episodes", "batch_size", "dual", "cem"),  # its fitness is expected revenue, whatever the reward
     "sb3:PPO": _sb3(*_ON_POLICY, "clip_range", "epochs", "minibatches"),

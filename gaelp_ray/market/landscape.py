@@ -23,6 +23,9 @@ HOURS = 168
 HOURS_PER_DAY = 24
 DAYS = HOURS // HOURS_PER_DAY
 
+MAX_CONVERSION_RATE = 0.5
+"""Of a flight, whatever its channel's calibrated rate is."""
+
 LOWEST_LOG_FATIGUE = -30.0
 """A click-through rate does not fall further: nobody clicks any more."""
 

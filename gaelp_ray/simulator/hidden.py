@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaelp_ray.market.auction import Hour, IntArray
-from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
+from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, MAX_CONVERSION_RATE, Landscape
 from gaelp_ray.records import FloatArray
 
 MAX_CTR = 0.9
-MAX_CONVERSION_RATE = 0.5
 
 
 @dataclass(frozen=True)

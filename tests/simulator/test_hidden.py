@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gaelp_ray.market import load_market
-from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
-from gaelp_ray.simulator.hidden import MAX_CONVERSION_RATE, MAX_CTR, Hidden, draw_hidden
+from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, MAX_CONVERSION_RATE
+from gaelp_ray.simulator.hidden import MAX_CTR, Hidden, draw_hidden
 
 LAND = load_market("airfrance-search").landscape
 NOMINAL = load_market("airfrance-search").variant("nominal").landscape

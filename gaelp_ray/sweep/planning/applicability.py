@@ -108,7 +108,11 @@ def _why(name: str, agents: Mapping[str, Reads]) -> str:
     section = name.partition(".")[0]
     # `PPO without a reference` reads ppo.*, but not this one; its name says why.
     telling = [(agent, _summary(reads)) for agent, reads in agents.items() if f"{section}.*" not in _summary(reads)]
-    return f": {'; '.join(f'{agent} reads {_listed(fields)}' for agent, fields in telling)}" if telling else ""
+    return f": {'; '.join(f'{agent} {_reading(fields)}' for agent, fields in telling)}" if telling else ""
+
+
+def _reading(fields: Sequence[str]) -> str:
+    return f"reads {_listed(fields)}" if fields else "has no parameters"
 
 
 def _summary(reads: Reads) -> list[str]:

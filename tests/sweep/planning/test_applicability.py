@@ -102,6 +102,12 @@ def test_field_that_another_one_switches_off_is_named_with_it(texts, found):
     assert (epochs.agents, epochs.text.count("reads dual.*")) == (("BayesDual",), 1)
 
 
+def test_agent_without_parameters_says_so(texts):
+    assert texts("{dual.shade: {values: [0.1, 0.2]}}", "{agent_type: ExactBayes}") == [
+        "dual.shade does not apply to ExactBayes: ExactBayes has no parameters"
+    ]
+
+
 def test_control_arm_has_no_sampled_values_but_the_fixed_ones(found):
     # The control arm is PPO, which reads the learning rate; the only sampled trial is not.
     records = found("{agent_type: {value: BayesDual}, learning_rate: {value: 0.1}}", "{num_episodes: 64}")
