@@ -110,6 +110,7 @@ def compile_library(compiler: list[str], level: str, source: Path, target: Path)
     # Without a name, zig compiles for the processor at hand, other compilers for the platform's oldest.
     zig = f"-mcpu={level.replace('-', '_') or 'baseline'}"
     target_flags = [zig] if "ziglang" in compiler else [f"-march={level}"] if level else []
+    target_flags += ["-mprefer-vector-width=512"] if level == "x86-64-v4" else []
     words = [*compiler, *FLAGS, *(LINUX_FLAGS if sys.platform == "linux" else []), *target_flags]
     target.parent.mkdir(parents=True, exist_ok=True)
     words += [f'-DSOURCE_SHA256="{digest}"', "-o", str(target), str(source)]
