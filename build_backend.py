@@ -114,7 +114,9 @@ def compile_library(compiler: list[str], level: str, source: Path, target: Path)
     words = [*compiler, *FLAGS, *(LINUX_FLAGS if sys.platform == "linux" else []), *target_flags]
     target.parent.mkdir(parents=True, exist_ok=True)
     words += [f'-DSOURCE_SHA256="{digest}"', "-o", str(target), str(source)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     lines = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit code {done.returncode}"]
     return lines[0].strip() if done.returncode else ""
 
