@@ -1,91 +1,94 @@
-"""The functions of the library on arrays, with the bits of market/elementary.py and market/stream.py."""
+"""The library's functions on arrays: the bits of market/elementary.py and market/stream.py. Start at compiled()."""
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.library import load
 from gaelp_ray.records import FloatArray
+
+Words = npt.NDArray[np.uint64]
+
+Arguments = ParamSpec("Arguments")
 
 _COUNT, _WORD, _ARRAY = ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p
 
-ARGUMENTS = {
-    "exp": (_COUNT, _ARRAY, _ARRAY),
-    "log": (_COUNT, _ARRAY, _ARRAY),
-    "ndtr": (_COUNT, _ARRAY, _ARRAY),
-    "ndtri": (_COUNT, _ARRAY, _ARRAY),
-    "poisson": (_COUNT, _ARRAY, _ARRAY, _ARRAY),
-    "binomial": (_COUNT, _ARRAY, _ARRAY, _ARRAY, _ARRAY),
-    "uniforms": (_COUNT, _WORD, _ARRAY, _ARRAY, _WORD, _WORD, _ARRAY, _ARRAY),
-    "gamma": (_COUNT, _ARRAY, _WORD, _ARRAY, _ARRAY, _WORD, _ARRAY),
-}
-"""Types of the arguments; library.ABI_VERSION is raised with every change."""
+ELEMENTWISE = {"exp": 1, "log": 1, "ndtr": 1, "ndtri": 1, "poisson": 2, "binomial": 3}
+"""Functions of so many arrays, element by element."""
 
 
-@dataclass(frozen=True)
-class Keys:
-    """Where random numbers are wanted: a seed, and (N,) arrays of flight and of hour x 2^16 + channel."""
+def compiled(function: Callable[Arguments, FloatArray]) -> Callable[Arguments, FloatArray]:
+    """Let the library compute a function of ELEMENTWISE, where there is one: it has its name and its bits."""
+    name = function.__name__
 
-    seed: int
-    flight: npt.NDArray[np.uint64]
-    place: npt.NDArray[np.uint64]
+    @wraps(function)
+    def compute(*args: Arguments.args, **kwargs: Arguments.kwargs) -> FloatArray:
+        functions = array_functions()
+        return function(*args, **kwargs) if functions is None else functions.elementwise(name, *args)
+
+    return compute
+
+
+def array_functions() -> ArrayFunctions | None:
+    """Those of the library that is loaded in this process."""
+    library = load().library
+    return None if library is None else _functions_of(library)
 
 
 class ArrayFunctions:
-    """Functions of one library. Arrays of float64 and any shape; several arguments broadcast to one shape."""
+    """Functions of one library."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._functions: dict[str, Any] = {}
-        for name, arguments in ARGUMENTS.items():
-            function = getattr(library, f"gaelp_{name}")
-            function.argtypes, function.restype = arguments, None
-            self._functions[name] = function
+        self._elementwise: dict[str, Any] = {}
+        for name, arrays in ELEMENTWISE.items():
+            self._elementwise[name] = function = getattr(library, f"gaelp_{name}")
+            function.argtypes, function.restype = (_COUNT, *(_ARRAY,) * (arrays + 1)), None
+        self._uniforms, self._gamma = library.gaelp_uniforms, library.gaelp_gamma
+        keys = _WORD, _ARRAY, _ARRAY, _WORD
+        self._uniforms.argtypes, self._uniforms.restype = (_COUNT, *keys, _ARRAY, _ARRAY, _ARRAY), None
+        self._gamma.argtypes, self._gamma.restype = (_COUNT, *keys, _ARRAY, _ARRAY), None
 
-    def _elementwise(self, name: str, *arrays: npt.ArrayLike) -> FloatArray:
-        given = np.broadcast_arrays(*(np.asarray(array, np.float64) for array in arrays))
-        contiguous = [np.ascontiguousarray(array) for array in given]
+    def elementwise(self, name: str, *arrays: Any) -> FloatArray:
+        """A function of ELEMENTWISE, of float64 arrays that broadcast to one shape."""
+        given = [np.asarray(array, np.float64, order="C") for array in _to_one_shape(arrays)]
         result = np.empty(given[0].shape)
-        self._functions[name](result.size, *(array.ctypes.data for array in contiguous), result.ctypes.data)
-        return result
+        self._elementwise[name](result.size, *map(_address, given), _address(result))
+        number_or_array: FloatArray = result[()]
+        return number_or_array
 
-    def exp(self, x: npt.ArrayLike) -> FloatArray:
-        """elementary.exp()."""
-        return self._elementwise("exp", x)
-
-    def log(self, x: npt.ArrayLike) -> FloatArray:
-        """elementary.log()."""
-        return self._elementwise("log", x)
-
-    def ndtr(self, z: npt.ArrayLike) -> FloatArray:
-        """elementary.ndtr()."""
-        return self._elementwise("ndtr", z)
-
-    def ndtri(self, p: npt.ArrayLike) -> FloatArray:
-        """elementary.ndtri()."""
-        return self._elementwise("ndtri", p)
-
-    def poisson(self, mean: npt.ArrayLike, u: npt.ArrayLike) -> FloatArray:
-        """stream.poisson()."""
-        return self._elementwise("poisson", mean, u)
-
-    def binomial(self, n: npt.ArrayLike, p: npt.ArrayLike, u: npt.ArrayLike) -> FloatArray:
-        """stream.binomial()."""
-        return self._elementwise("binomial", n, p, u)
-
-    def uniforms(self, keys: Keys, purpose: int, attempt: int = 0) -> tuple[FloatArray, FloatArray]:
-        """stream.Cells.uniforms(), (N,) each."""
-        first, second = np.empty(keys.flight.shape), np.empty(keys.flight.shape)
-        where = keys.seed, keys.flight.ctypes.data, keys.place.ctypes.data
-        self._functions["uniforms"](first.size, *where, purpose, attempt, first.ctypes.data, second.ctypes.data)
+    def uniforms(
+        self, seed: int, key: tuple[Words, Words], purpose: int, attempt: Words
+    ) -> tuple[FloatArray, FloatArray]:
+        """stream.Cells.uniforms(): two uniforms for each flight and place (hour x 2^16 + channel), which broadcast."""
+        flight, place, number = map(np.ascontiguousarray, np.broadcast_arrays(*key, attempt))
+        first, second = np.empty(flight.shape), np.empty(flight.shape)
+        where = seed, _address(flight), _address(place), purpose, _address(number)
+        self._uniforms(flight.size, *where, _address(first), _address(second))
         return first, second
 
-    def gamma(self, shape: FloatArray, keys: Keys, purpose: int) -> FloatArray:
-        """stream.gamma() of shapes (N,)."""
-        drawn = np.empty(shape.shape)
-        where = keys.seed, keys.flight.ctypes.data, keys.place.ctypes.data
-        self._functions["gamma"](drawn.size, shape.ctypes.data, *where, purpose, drawn.ctypes.data)
+    def gamma(self, shape: FloatArray, seed: int, key: tuple[Words, Words], purpose: int) -> FloatArray:
+        """stream.gamma() of shapes of the cells with these flights and places, which broadcast to them."""
+        flight, place = (np.ascontiguousarray(np.broadcast_to(words, shape.shape)) for words in key)
+        shape, drawn = np.ascontiguousarray(shape), np.empty(shape.shape)
+        where = seed, _address(flight), _address(place), purpose
+        self._gamma(drawn.size, *where, _address(shape), _address(drawn))
         return drawn
+
+
+_functions_of = cache(ArrayFunctions)
+
+
+def _to_one_shape(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Broadcast, which takes longer than the function on small arrays, only where it is needed."""
+    shapes = {np.shape(array) for array in arrays}
+    return arrays if len(shapes) == 1 else np.broadcast_arrays(*arrays)
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    return int(array.ctypes.data)

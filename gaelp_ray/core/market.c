@@ -419,10 +419,10 @@ static void gamma_block(Int n, const double *restrict shape, Cells cells, Word p
 /* The same on arrays of any length. */
 INLINE Int length(Int n, Int start) { return n - start < BLOCK ? n - start : BLOCK; }
 
-EXPORT void gaelp_uniforms(Int n, uint64_t seed, const Word *flight, const Word *place, Word purpose, Word attempt,
-                           double *u, double *v) {
-    for (Int i = 0; i < n; i += BLOCK)
-        uniforms_block(length(n, i), (Cells){seed, flight + i, place + i}, purpose, attempt, u + i, v + i);
+EXPORT void gaelp_uniforms(Int n, uint64_t seed, const Word *flight, const Word *place, Word purpose,
+                           const Word *attempt, double *restrict u, double *restrict v) {
+    for (Int i = 0; i < n; i++)
+        philox(seed, (Lane)flight[i], (Lane)place[i], (Lane)purpose, (Lane)attempt[i], u + i, v + i);
 }
 
 EXPORT void gaelp_poisson(Int n, const double *mean, const double *u, double *k) {
@@ -433,7 +433,7 @@ EXPORT void gaelp_binomial(Int n, const double *number_, const double *chance, c
     for (Int i = 0; i < n; i += BLOCK) binomial_block(length(n, i), number_ + i, chance + i, u + i, k + i);
 }
 
-EXPORT void gaelp_gamma(Int n, const double *shape, uint64_t seed, const Word *flight, const Word *place, Word purpose,
+EXPORT void gaelp_gamma(Int n, uint64_t seed, const Word *flight, const Word *place, Word purpose, const double *shape,
                         double *drawn) {
     for (Int i = 0; i < n; i += BLOCK)
         gamma_block(length(n, i), shape + i, (Cells){seed, flight + i, place + i}, purpose, drawn + i);

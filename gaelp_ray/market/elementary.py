@@ -4,13 +4,15 @@ IEEE 754 fixes the result of each of these operations, so that these functions r
 and in every language, where libm, SciPy and NumPy's own SIMD code do not. The order of operations is the definition: a
 translation must keep it, and must not contract a product and a sum to a fused multiply-add.
 
-All functions take arrays of any shape, element by element, of finite numbers.
+All functions take arrays of any shape, element by element, of finite numbers. Where the core is compiled, C computes
+them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from gaelp_ray.core.functions import compiled
 from gaelp_ray.records import FloatArray
 
 SMALLEST = 2.2250738585072014e-308
@@ -133,6 +135,7 @@ _FAR_DENOMINATOR = (
 )
 
 
+@compiled
 def exp(x: FloatArray) -> FloatArray:
     """e^x, of x clipped to EXP_RANGE; within 1 ulp.
 
@@ -152,6 +155,7 @@ def exp(x: FloatArray) -> FloatArray:
     return product
 
 
+@compiled
 def log(x: FloatArray) -> FloatArray:
     """Natural logarithm of x, of SMALLEST where x is below it; within 1 ulp.
 
@@ -172,6 +176,7 @@ def log(x: FloatArray) -> FloatArray:
     return logarithm
 
 
+@compiled
 def ndtr(z: FloatArray) -> FloatArray:
     """Phi(z), the normal distribution function, of z clipped to +-NDTR_RANGE.
 
@@ -184,6 +189,7 @@ def ndtr(z: FloatArray) -> FloatArray:
     return np.where(z > 0.0, 1.0 - tail, tail)
 
 
+@compiled
 def ndtri(p: FloatArray) -> FloatArray:
     """Phi^-1(p), the quantile of the normal distribution, 0 < p < 1; relative error below 2e-15 for p >= 2^-53.
 

@@ -3,7 +3,8 @@
 Every random number belongs to (seed, flight, hour, channel, purpose, attempt). Philox4x32-10 turns this key into two
 uniforms; samplers turn uniforms into draws, by inverse distribution functions wherever that is possible, so that a
 small change of a parameter changes a draw little or not at all. Bidders that are compared on one seed so share all
-luck, whatever they bid. Built on elementary.py: the same bits everywhere.
+luck, whatever they bid. Built on elementary.py: the same bits everywhere. Where the
+core is compiled, C draws them.
 
 Layout of a key: the 64-bit seed is Philox's key, low word first. Its counter is the four words (flight,
 hour x 2^16 + channel, purpose, attempt).
@@ -17,6 +18,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.functions import array_functions, compiled
 from gaelp_ray.market.elementary import exp, log, ndtri
 from gaelp_ray.records import FloatArray
 
@@ -96,12 +98,17 @@ class Cells:
     hour: npt.NDArray[np.integer]
     channel: npt.NDArray[np.integer]
 
+    def words(self) -> tuple[Word, Word]:
+        """The first two words of their counters, which broadcast: flight, hour x 2^16 + channel."""
+        flight, hour, channel = (np.asarray(word).astype(np.uint64) for word in (self.flight, self.hour, self.channel))
+        return flight, hour * np.uint64(2**16) + channel
+
     def uniforms(self, purpose: Purpose, attempt: npt.NDArray[np.integer] | int = 0) -> tuple[FloatArray, FloatArray]:
         """Two uniforms for each cell (and attempt, which broadcasts with the cells)."""
-        flight, hour, channel, number = (
-            np.asarray(word).astype(np.uint64) for word in (self.flight, self.hour, self.channel, attempt)
-        )
-        place = hour * np.uint64(2**16) + channel
+        flight, place = self.words()
+        number = np.asarray(attempt).astype(np.uint64)
+        if functions := array_functions():
+            return functions.uniforms(self.seed, (flight, place), purpose, number)
         counter = np.broadcast_arrays(flight, place, np.uint64(purpose), number)
         w = philox((counter[0], counter[1], counter[2], counter[3]), self.seed)
         return uniform(w[0], w[1]), uniform(w[2], w[3])
@@ -114,6 +121,7 @@ class Cells:
         return Cells(self.seed, flight, hour, channel)
 
 
+@compiled
 def poisson(mean: FloatArray, u: FloatArray) -> FloatArray:
     """Poisson draws at these uniforms: whole numbers as float64, rising with u.
 
@@ -157,6 +165,7 @@ def _poisson_expansion(mean: FloatArray, w: FloatArray) -> FloatArray:
     return np.floor(np.maximum(x, 0.0))
 
 
+@compiled
 def binomial(n: FloatArray, p: FloatArray, u: FloatArray) -> FloatArray:
     """Binomial draws at these uniforms: whole numbers as float64, rising with u; `n` are whole numbers >= 0.
 
@@ -227,6 +236,8 @@ def gamma(shape: FloatArray, cells: Cells, purpose: Purpose) -> FloatArray:
     Marsaglia & Tsang (2000), A simple method for generating gamma variables: attempt after attempt of each cell until
     its proposal is accepted. For shapes below 1, the draw of shape + 1 times U^(1 / shape).
     """
+    if functions := array_functions():
+        return functions.gamma(shape, cells.seed, cells.words(), purpose)
     flat = shape.reshape(-1)
     low = flat < 1.0
     d = np.where(low, flat + 1.0, flat) - 1.0 / 3.0

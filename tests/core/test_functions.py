@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaelp_ray.core.functions import ArrayFunctions, Keys
+from gaelp_ray.core import functions as functions_module
+from gaelp_ray.core import library
+from gaelp_ray.core.functions import ArrayFunctions, array_functions
 from gaelp_ray.market import elementary, stream
 from gaelp_ray.market.stream import LONGEST_WALK, WALK, Cells, Purpose
 
@@ -29,6 +31,16 @@ def assert_equal_bits(libraries, call, expected):
         assert not wrong.any(), f"{level}: {wrong.sum()} differ, first at {np.argmax(wrong)}"
 
 
+@pytest.fixture(autouse=True)
+def numpy_defines(monkeypatch):
+    """The functions of elementary.py and stream.py are those of numpy."""
+    monkeypatch.setenv(library.SWITCH, "numpy")
+    library.load.cache_clear()
+    assert array_functions() is None
+    yield
+    library.load.cache_clear()
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
@@ -40,44 +52,43 @@ def test_elementary_functions(libraries, rng, name):
     if name == "log":
         x = np.concatenate([x, np.exp(x[np.isfinite(x)].clip(-745.0, 709.0))])
     expected = getattr(elementary, name)(x)
-    assert_equal_bits(libraries, lambda functions: getattr(functions, name)(x), expected)
+    assert_equal_bits(libraries, lambda functions: functions.elementwise(name, x), expected)
 
 
 def test_normal_quantile(libraries, rng):
     tail = np.exp(rng.uniform(-700.0, 0.0, N))
     p = np.concatenate([PROBABILITIES, rng.random(N), tail, 1.0 - tail])
-    assert_equal_bits(libraries, lambda functions: functions.ndtri(p), elementary.ndtri(p))
+    assert_equal_bits(libraries, lambda functions: functions.elementwise("ndtri", p), elementary.ndtri(p))
 
 
 @pytest.mark.parametrize("length", [0, 1, 511, 512, 513])
 def test_any_length(libraries, rng, length):
     p, mean = rng.random(length), 60.0 * rng.random(length)
-    assert_equal_bits(libraries, lambda functions: functions.ndtri(p), elementary.ndtri(p))
-    assert_equal_bits(libraries, lambda functions: functions.poisson(mean, p), stream.poisson(mean, p))
+    assert_equal_bits(libraries, lambda functions: functions.elementwise("ndtri", p), elementary.ndtri(p))
+    assert_equal_bits(libraries, lambda functions: functions.elementwise("poisson", mean, p), stream.poisson(mean, p))
 
 
 def test_shapes_broadcast(libraries, rng):
     mean, u = 60.0 * rng.random((5, 1)), rng.random((3, 1, 4))
-    assert_equal_bits(libraries, lambda functions: functions.poisson(mean, u), stream.poisson(mean, u))
+    assert_equal_bits(libraries, lambda functions: functions.elementwise("poisson", mean, u), stream.poisson(mean, u))
 
 
-def keys_of(rng, seed, number=N):
-    flight = rng.integers(0, 2**32, number, dtype=np.uint64)
-    hour, channel = (rng.integers(0, 2**16, number, dtype=np.uint64) for _ in range(2))
-    return Keys(seed, flight, hour * np.uint64(2**16) + channel), Cells(seed, flight, hour, channel)
+def cells_of(rng, seed, number=N):
+    flight = rng.integers(0, 2**32, number)
+    hour, channel = (rng.integers(0, 2**16, number) for _ in range(2))
+    return Cells(seed, flight, hour, channel)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_uniforms(libraries, rng, seed):
-    keys, cells = keys_of(rng, seed, 4 * N)
-    for purpose, attempt in ((Purpose.BUDGET, 0), (Purpose.ORDERS, 3), (Purpose.CLICK, 2**32 - 1)):
-        for which in (0, 1):
-            expected = cells.uniforms(purpose, attempt)[which]
-            assert_equal_bits(
-                libraries,
-                lambda functions, p=purpose, a=attempt, w=which: functions.uniforms(keys, p, a)[w],
-                expected,
-            )
+    cells, attempt = cells_of(rng, seed, 4 * N), rng.integers(0, 2**32, 4 * N, dtype=np.uint64)
+    for which in (0, 1):
+        expected = cells.uniforms(Purpose.CLICK, attempt)[which]
+        assert_equal_bits(
+            libraries,
+            lambda functions, w=which: functions.uniforms(seed, cells.words(), Purpose.CLICK, attempt)[w],
+            expected,
+        )
 
 
 def test_poisson(libraries, rng):
@@ -88,7 +99,7 @@ def test_poisson(libraries, rng):
     u[rng.integers(0, u.size, 400)] = TINY
     expected = stream.poisson(mean, u)
     assert expected[mean < WALK].max() == LONGEST_WALK  # a walk that never ends is among them
-    assert_equal_bits(libraries, lambda functions: functions.poisson(mean, u), expected)
+    assert_equal_bits(libraries, lambda functions: functions.elementwise("poisson", mean, u), expected)
 
 
 def test_binomial(libraries, rng):
@@ -98,13 +109,31 @@ def test_binomial(libraries, rng):
     p[rng.integers(0, n.size, N)] = 1.0 - 1e-3 * rng.random(N)
     u[rng.integers(0, u.size, 400)] = 1.0 - TINY
     u[rng.integers(0, u.size, 400)] = TINY
-    assert_equal_bits(libraries, lambda functions: functions.binomial(n, p, u), stream.binomial(n, p, u))
+    assert_equal_bits(libraries, lambda functions: functions.elementwise("binomial", n, p, u), stream.binomial(n, p, u))
 
 
 @pytest.mark.parametrize("seed", SEEDS[:3])
 def test_gamma(libraries, rng, seed):
-    keys, cells = keys_of(rng, seed)
+    cells = cells_of(rng, seed)
     shape = np.exp(rng.uniform(-4.0, 8.0, N))
     shape[:3] = 1.0, np.nextafter(1.0, 0.0), 1e-3
     expected = stream.gamma(shape, cells, Purpose.ORDERS)
-    assert_equal_bits(libraries, lambda functions: functions.gamma(shape, keys, Purpose.ORDERS), expected)
+    assert_equal_bits(
+        libraries, lambda functions: functions.gamma(shape, seed, cells.words(), Purpose.ORDERS), expected
+    )
+
+
+def test_package_computes_with_the_library_that_is_loaded(libraries, monkeypatch):
+    level, loaded = next(iter(libraries.items()))
+    calls = []
+    monkeypatch.setattr(ArrayFunctions, "elementwise", lambda self, name, *arrays: calls.append(name))
+    monkeypatch.setattr(functions_module, "load", lambda: library.Core(loaded, f"c ({level})"))
+    elementary.exp(np.zeros(3))
+    stream.poisson(np.zeros(3), np.zeros(3))
+    assert calls == ["exp", "poisson"]
+
+
+def test_a_number_stays_a_number(libraries):
+    for loaded in libraries.values():
+        result = ArrayFunctions(loaded).elementwise("exp", 1.0)
+        assert np.isscalar(result) and result == elementary.exp(np.float64(1.0))
