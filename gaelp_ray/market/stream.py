@@ -12,7 +12,7 @@ hour x 2^16 + channel, purpose, attempt).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -37,9 +37,8 @@ class Purpose(IntEnum):
     CLICKS = 5  # clicks that convert, clicks that do not
     REST = 6  # cost of all clicks, won impressions without a click
     CLICK = 7  # price, time; one attempt for each click
-    SERVED = 8  # won impressions without a click before the money ran out, -
-    REPORTED = 9  # conversions reported in this hour, -
-    ORDERS = 10  # normal, acceptance; one attempt for each proposal
+    REPORTED = 8  # conversions reported in this hour, -
+    ORDERS = 9  # normal, acceptance; one attempt for each proposal
 
 
 WALK = 30.0
@@ -112,6 +111,16 @@ class Cells:
         counter = np.broadcast_arrays(flight, place, np.uint64(purpose), number)
         w = philox((counter[0], counter[1], counter[2], counter[3]), self.seed)
         return uniform(w[0], w[1]), uniform(w[2], w[3])
+
+    def at(
+        self, *, hour: npt.NDArray[np.integer] | None = None, channel: npt.NDArray[np.integer] | None = None
+    ) -> Cells:
+        """The same flights at other hours or on other channels."""
+        return replace(
+            self,
+            hour=self.hour if hour is None else hour,
+            channel=self.channel if channel is None else channel,
+        )
 
     def take(self, index: npt.NDArray[np.intp]) -> Cells:
         """The cells at these indices of the flattened shape."""

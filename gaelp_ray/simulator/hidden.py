@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from gaelp_ray.market.auction import Hour, IntArray
-from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
+from gaelp_ray.market.elementary import exp, ndtri
+from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
+from gaelp_ray.market.stream import Cells, Purpose
 from gaelp_ray.records import FloatArray
+
+Function: TypeAlias = Callable[[FloatArray], FloatArray]
 
 MAX_CTR = 0.9
 MAX_CONVERSION_RATE = 0.5
@@ -26,9 +32,9 @@ class Hidden:
     log_price: FloatArray  # (H, B, S)
     conversion_rate: FloatArray  # (H, B, S)
 
-    def hour(self, t: int, log_fatigue: FloatArray, pending: IntArray | int = 0) -> Hour:
+    def hour(self, t: int, log_fatigue: FloatArray, pending: IntArray | int = 0, exp: Function = np.exp) -> Hour:
         """The state of auctions in hour t, given what the flights have done to it so far, (B, S)."""
-        ctr = self.ctr * np.exp(log_fatigue) if self.landscape.fatigue_rate else self.ctr
+        ctr = self.ctr * exp(log_fatigue) if self.landscape.fatigue_rate else self.ctr
         return Hour(
             volume=self.volume * self.traffic[t][:, None],
             log_price=self.log_price[t],
@@ -49,8 +55,8 @@ def repeated(hidden: Hidden, copies: int) -> Hidden:
     def copied(array: FloatArray, flights: int) -> FloatArray:
         return np.concatenate([array] * copies, axis=flights)
 
-    return Hidden(
-        landscape=hidden.landscape,
+    return replace(
+        hidden,
         budget=copied(hidden.budget, 0),
         ctr=copied(hidden.ctr, 0),
         volume=copied(hidden.volume, 0),
@@ -60,48 +66,102 @@ def repeated(hidden: Hidden, copies: int) -> Hidden:
     )
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What makes B flights differ: standard normal numbers, but for the budget. S channels, H hours, D days."""
+
+    budget: FloatArray  # (B,) uniform in 0..1
+    conversion_rate: FloatArray  # (B, S)
+    ctr: FloatArray  # (B, S)
+    volume: FloatArray  # (B, S)
+    drift: FloatArray  # (H, B, S)
+    day: FloatArray  # (D, B)
+    hour: FloatArray  # (H, B)
+    price: FloatArray  # (H, B, S)
+
+
 def draw_hidden(rng: np.random.Generator, market: Landscape, flights: int) -> Hidden:
-    """Draw the truth of `flights` flights around the calibrated market.
+    """Draw the truth of `flights` flights around the calibrated market."""
+    per_channel = (flights, market.channels)
+    noise = Noise(
+        budget=rng.random(flights),
+        conversion_rate=rng.standard_normal(per_channel),
+        ctr=rng.standard_normal(per_channel),
+        volume=rng.standard_normal(per_channel),
+        drift=rng.standard_normal((HOURS, *per_channel)),
+        day=rng.standard_normal((DAYS, flights)),
+        hour=rng.standard_normal((HOURS, flights)),
+        price=rng.standard_normal((HOURS, *per_channel)),
+    )
+    return _hidden(market, noise, _LIBM)
+
+
+def draw_hidden_keyed(cells: Cells, market: Landscape) -> Hidden:
+    """Draw the truth of the flights `cells.flight`, (B, 1), on the channels `cells.channel`, (S,), by their keys.
+
+    The law is that of draw_hidden(). A flight is the same whatever other flights are drawn with it.
+    """
+    ctr, conversion_rate = cells.uniforms(Purpose.RATES)
+    days = [cells.at(hour=np.arange(day, day + HOURS_PER_DAY)[:, None, None]) for day in range(0, HOURS, HOURS_PER_DAY)]
+    # Day by day, to bound memory.
+    price, drift = (
+        np.concatenate([ndtri(u) for u in part])
+        for part in zip(*(day.uniforms(Purpose.LEVELS) for day in days), strict=True)
+    )
+    traffic = cells.at(hour=np.arange(HOURS)[:, None, None], channel=np.array([0])).uniforms(Purpose.TRAFFIC)
+    hour, day = (ndtri(u[:, :, 0]) for u in traffic)
+    noise = Noise(
+        budget=cells.at(channel=np.array([0])).uniforms(Purpose.BUDGET)[0][:, 0],
+        conversion_rate=ndtri(conversion_rate),
+        ctr=ndtri(ctr),
+        volume=ndtri(cells.uniforms(Purpose.VOLUME)[0]),
+        drift=drift,
+        day=day[::HOURS_PER_DAY],
+        hour=hour,
+        price=price,
+    )
+    return _hidden(market, noise, _EXACT)
+
+
+@dataclass(frozen=True)
+class _Arithmetic:
+    exp: Function
+    square: Callable[[float], float]
+    powers: Callable[[float], FloatArray]  # x^2h of x for h = 1..H
+
+
+_LIBM = _Arithmetic(np.exp, lambda x: x**2, lambda x: np.float64(x) ** (2.0 * np.arange(1, HOURS + 1)))
+_EXACT = _Arithmetic(exp, lambda x: x * x, lambda x: np.cumprod(np.full(HOURS, x * x)))
+
+
+def _hidden(market: Landscape, noise: Noise, arithmetic: _Arithmetic) -> Hidden:
+    """The truth that follows from this noise.
 
     Rates and volumes: lognormal with mean 1 around the calibration. Price level: AR(1) over hours, starting from the
     calibrated level. Conversion rates drift as a random walk. Traffic: shape of the week x noise per day x per hour.
     Every factor has mean 1, so that on average a flight meets the calibrated market.
     """
-    per_channel = (flights, market.channels)
-    per_hour = (HOURS, *per_channel)
-    spread = market.budget_log_range
-    budget = market.budget * np.exp(rng.uniform(-spread, spread, flights))
-    conversion_rate = market.conversion_rate * _lognormal(rng, market.conversion_rate_log_sd, per_channel)
-    ctr = np.minimum(market.ctr * _lognormal(rng, market.ctr_log_sd, per_channel), MAX_CTR)
-    volume = market.volume * _lognormal(rng, market.volume_log_sd, per_channel)
-    drift = np.cumsum(_lognormal_log(rng, market.conversion_rate_drift, per_hour), axis=0)
-    by_day = np.repeat(_lognormal(rng, market.day_log_sd, (HOURS // HOURS_PER_DAY, flights)), HOURS_PER_DAY, axis=0)
-    by_hour = _lognormal(rng, market.hour_log_sd, (HOURS, flights))
+
+    exp, square = arithmetic.exp, arithmetic.square
+
+    def mean_one(log_sd: float, normal: FloatArray) -> FloatArray:
+        """Logarithm of a lognormal with mean 1."""
+        return log_sd * normal - square(log_sd) / 2.0
+
+    spread, rho = market.budget_log_range, market.price_autocorrelation
+    conversion_rate = market.conversion_rate * exp(mean_one(market.conversion_rate_log_sd, noise.conversion_rate))
+    drift = np.cumsum(mean_one(market.conversion_rate_drift, noise.drift), axis=0)
+    by_day = np.repeat(exp(mean_one(market.day_log_sd, noise.day)), HOURS_PER_DAY, axis=0)
+    level = market.price_log_sd * np.sqrt(1.0 - square(rho)) * noise.price
+    for hour in range(1, HOURS):
+        level[hour] += rho * level[hour - 1]
+    level_variance = square(market.price_log_sd) * (1.0 - arithmetic.powers(rho))
     return Hidden(
         landscape=market,
-        budget=budget,
-        ctr=ctr,
-        volume=volume,
-        traffic=market.traffic[:, None] * by_day * by_hour,
-        log_price=market.log_price + _price_level(rng, market, per_hour),
-        conversion_rate=np.minimum(conversion_rate * np.exp(drift), MAX_CONVERSION_RATE),
+        budget=market.budget * exp(-spread + 2.0 * spread * noise.budget),
+        ctr=np.minimum(market.ctr * exp(mean_one(market.ctr_log_sd, noise.ctr)), MAX_CTR),
+        volume=market.volume * exp(mean_one(market.volume_log_sd, noise.volume)),
+        traffic=market.traffic[:, None] * by_day * exp(mean_one(market.hour_log_sd, noise.hour)),
+        log_price=market.log_price + (level - level_variance[:, None, None] / 2.0),
+        conversion_rate=np.minimum(conversion_rate * exp(drift), MAX_CONVERSION_RATE),
     )
-
-
-def _lognormal(rng: np.random.Generator, log_sd: float, shape: tuple[int, ...]) -> FloatArray:
-    return np.exp(_lognormal_log(rng, log_sd, shape))
-
-
-def _lognormal_log(rng: np.random.Generator, log_sd: float, shape: tuple[int, ...]) -> FloatArray:
-    """Logarithm of a lognormal with mean 1."""
-    return log_sd * rng.standard_normal(shape) - log_sd**2 / 2.0
-
-
-def _price_level(rng: np.random.Generator, market: Landscape, shape: tuple[int, ...]) -> FloatArray:
-    rho = market.price_autocorrelation
-    level: FloatArray = market.price_log_sd * np.sqrt(1.0 - rho**2) * rng.standard_normal(shape)
-    for hour in range(1, len(level)):
-        level[hour] += rho * level[hour - 1]
-    variance = market.price_log_sd**2 * (1.0 - rho ** (2.0 * np.arange(1, len(level) + 1)))
-    mean_one: FloatArray = level - variance[:, None, None] / 2.0
-    return mean_one
