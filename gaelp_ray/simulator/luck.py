@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaelp_ray.market.auction import Hour, Outcome, draw
+from gaelp_ray.market.compiled_auction import auction_of
 from gaelp_ray.market.elementary import exp
-from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.landscape import Landscape
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FloatArray
@@ -76,7 +76,7 @@ class KeyedLuck:
     def __init__(self, seed: int, landscape: Landscape, numbers: npt.NDArray[np.int64], copies: int) -> None:
         self._landscape, self._copies = landscape, copies
         self._single = Cells(seed, numbers[:, None], np.array(0), np.arange(landscape.channels))
-        self._cells = replace(self._single, flight=np.tile(numbers, copies)[:, None])
+        self._draw = auction_of(replace(self._single, flight=np.tile(numbers, copies)[:, None]), landscape)
 
     def hidden(self) -> Hidden:
         """What the flights never show, common to the copies."""
@@ -86,5 +86,4 @@ class KeyedLuck:
         """The hour that the ledger has come to."""
         log_bids = self._landscape.log_bids(actions)
         hour = hidden.hour(ledger.hour, ledger.log_fatigue, ledger.pending, exp)
-        cells = self._cells.at(hour=np.array(ledger.hour))
-        return Drawn(hour, exp(log_bids), draw_keyed(cells, hour, log_bids, ledger.purse))
+        return Drawn(hour, exp(log_bids), self._draw(ledger.hour, hour, log_bids, ledger.purse))

@@ -10,7 +10,7 @@ import pytest
 
 from gaelp_ray.core import library
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
