@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gaelp_ray.core.library import load
+from gaelp_ray.core.structure import ARRAY, INT, WORD, address
 from gaelp_ray.records import FloatArray
 
 Words = npt.NDArray[np.uint64]
 
 Arguments = ParamSpec("Arguments")
-
-_COUNT, _WORD, _ARRAY = ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p
 
 ELEMENTWISE = {"exp": 1, "log": 1, "ndtr": 1, "ndtri": 1, "poisson": 2, "binomial": 3}
 """Functions of so many arrays, element by element."""
@@ -48,17 +47,17 @@ class ArrayFunctions:
         self._elementwise: dict[str, Any] = {}
         for name, arrays in ELEMENTWISE.items():
             self._elementwise[name] = function = getattr(library, f"gaelp_{name}")
-            function.argtypes, function.restype = (_COUNT, *(_ARRAY,) * (arrays + 1)), None
+            function.argtypes, function.restype = (INT, *(ARRAY,) * (arrays + 1)), None
         self._uniforms, self._gamma = library.gaelp_uniforms, library.gaelp_gamma
-        keys = _WORD, _ARRAY, _ARRAY, _WORD
-        self._uniforms.argtypes, self._uniforms.restype = (_COUNT, *keys, _ARRAY, _ARRAY, _ARRAY), None
-        self._gamma.argtypes, self._gamma.restype = (_COUNT, *keys, _ARRAY, _ARRAY), None
+        keys = WORD, ARRAY, ARRAY, WORD
+        self._uniforms.argtypes, self._uniforms.restype = (INT, *keys, ARRAY, ARRAY, ARRAY), None
+        self._gamma.argtypes, self._gamma.restype = (INT, *keys, ARRAY, ARRAY), None
 
     def elementwise(self, name: str, *arrays: Any) -> FloatArray:
         """A function of ELEMENTWISE, of float64 arrays that broadcast to one shape."""
         given = [np.asarray(array, np.float64, order="C") for array in _to_one_shape(arrays)]
         result = np.empty(given[0].shape)
-        self._elementwise[name](result.size, *map(_address, given), _address(result))
+        self._elementwise[name](result.size, *map(address, given), address(result))
         number_or_array: FloatArray = result[()]
         return number_or_array
 
@@ -68,16 +67,16 @@ class ArrayFunctions:
         """stream.Cells.uniforms(): two uniforms for each flight and place (hour x 2^16 + channel), which broadcast."""
         flight, place, number = map(np.ascontiguousarray, np.broadcast_arrays(*key, attempt))
         first, second = np.empty(flight.shape), np.empty(flight.shape)
-        where = seed, _address(flight), _address(place), purpose, _address(number)
-        self._uniforms(flight.size, *where, _address(first), _address(second))
+        where = seed, address(flight), address(place), purpose, address(number)
+        self._uniforms(flight.size, *where, address(first), address(second))
         return first, second
 
     def gamma(self, shape: FloatArray, seed: int, key: tuple[Words, Words], purpose: int) -> FloatArray:
         """stream.gamma() of shapes of the cells with these flights and places, which broadcast to them."""
         flight, place = (np.ascontiguousarray(np.broadcast_to(words, shape.shape)) for words in key)
         shape, drawn = np.ascontiguousarray(shape), np.empty(shape.shape)
-        where = seed, _address(flight), _address(place), purpose
-        self._gamma(drawn.size, *where, _address(shape), _address(drawn))
+        where = seed, address(flight), address(place), purpose
+        self._gamma(drawn.size, *where, address(shape), address(drawn))
         return drawn
 
 
@@ -86,9 +85,5 @@ _functions_of = cache(ArrayFunctions)
 
 def _to_one_shape(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """Broadcast, which takes longer than the function on small arrays, only where it is needed."""
-    shapes = {np.shape(array) for array in arrays}
-    return arrays if len(shapes) == 1 else np.broadcast_arrays(*arrays)
-
-
-def _address(array: npt.NDArray[Any]) -> int:
-    return int(array.ctypes.data)
+    first = np.shape(arrays[0])
+    return arrays if all(np.shape(array) == first for array in arrays[1:]) else np.broadcast_arrays(*arrays)

@@ -217,6 +217,14 @@ def _ndtri_outer(p: FloatArray, q: FloatArray) -> FloatArray:
     return np.where(q < 0.0, -x, x)
 
 
+def total(x: FloatArray) -> FloatArray:
+    """Sums over the channels, (B, S) -> (B,), in their order: np.sum adds in an order of its own."""
+    added: FloatArray = x[:, 0]
+    for s in range(1, x.shape[1]):
+        added = added + x[:, s]
+    return added
+
+
 def _polynomial(coefficients: tuple[float, ...], x: FloatArray) -> FloatArray:
     """Horner's scheme, highest power first."""
     value = coefficients[0] * x + coefficients[1]

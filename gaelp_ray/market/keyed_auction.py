@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaelp_ray.market.auction import BLOCK, Hour, Outcome, Purse, in_a_row, serve
-from gaelp_ray.market.elementary import exp, ndtri
+from gaelp_ray.market.elementary import exp, ndtri, total
 from gaelp_ray.market.prices import IndexArray, Pricing
 from gaelp_ray.market.stream import Cells, Purpose, binomial, gamma, poisson
 from gaelp_ray.records import FloatArray
@@ -134,22 +134,14 @@ def _may_run_out(purse: Purse, clicks: FloatArray, cost: FloatArray, prices: Cle
     """
     mean, variance = clicks * prices.mean, clicks * prices.variance
     excess = np.where(clicks > 0.0, prices.bid - prices.mean, 0.0)
-    most = np.minimum(_sum(clicks * prices.bid), _upper_bound(_sum(mean), _sum(variance), excess.max(axis=1)))
-    short = np.maximum(most, _sum(cost)) > purse.flight
+    most = np.minimum(total(clicks * prices.bid), _upper_bound(total(mean), total(variance), excess.max(axis=1)))
+    short = np.maximum(most, total(cost)) > purse.flight
     if purse.channel is not None:
         most = np.minimum(clicks * prices.bid, _upper_bound(mean, variance, excess))
         short |= (np.maximum(most, cost) > purse.channel).any(axis=1)
     flights = np.nonzero(short)[0]
-    longest = int(_sum(clicks[flights]).max(initial=0.0))
+    longest = int(total(clicks[flights]).max(initial=0.0))
     return np.array_split(flights, flights.size * longest // BLOCK + 1) if flights.size else []
-
-
-def _sum(x: FloatArray) -> FloatArray:
-    """Over the channels, in their order: np.sum adds in an order of its own."""
-    total = x[:, 0]
-    for s in range(1, x.shape[1]):
-        total = total + x[:, s]
-    return total
 
 
 def _upper_bound(mean: FloatArray, variance: FloatArray, excess: FloatArray) -> FloatArray:

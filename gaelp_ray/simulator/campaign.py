@@ -22,7 +22,6 @@ from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.simulator.hidden import Hidden
-from gaelp_ray.simulator.ledger import Ledger
 from gaelp_ray.simulator.luck import KeyedLuck, Luck, SequentialLuck, StreamNumber
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 
@@ -88,7 +87,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         super().reset(seed=seed)
         self._luck = self._new_luck(seed, (options or {}).get("first_flight", 0))
         self._hidden = self._luck.hidden()
-        self._ledger = Ledger(self.landscape, self._hidden.budget)
+        self._ledger = self._luck.ledger(self._hidden.budget)
         self._optimum: Optimum | None = None
         return self._ledger.observe(), {}
 

@@ -18,6 +18,7 @@ from gaelp_ray.market.elementary import exp
 from gaelp_ray.market.landscape import Landscape
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FloatArray
+from gaelp_ray.simulator.compiled_ledger import ledger_of
 from gaelp_ray.simulator.hidden import Hidden, draw_hidden, draw_hidden_keyed, repeated
 from gaelp_ray.simulator.ledger import Ledger
 
@@ -39,6 +40,9 @@ class Luck(Protocol):
     def hidden(self) -> Hidden:
         """What the flights never show."""
 
+    def ledger(self, budget: FloatArray) -> Ledger:
+        """The books of flights with these budgets, (B,)."""
+
     def draw(self, hidden: Hidden, ledger: Ledger, actions: npt.NDArray[np.float32]) -> Drawn:
         """The hour that the ledger has come to."""
 
@@ -55,6 +59,10 @@ class SequentialLuck:
     def hidden(self) -> Hidden:
         """What the flights never show, common to the copies."""
         return repeated(draw_hidden(self.rng, self.landscape, self.flights // self.copies), self.copies)
+
+    def ledger(self, budget: FloatArray) -> Ledger:
+        """The books of flights with these budgets, (B,)."""
+        return Ledger(self.landscape, budget)
 
     def draw(self, hidden: Hidden, ledger: Ledger, actions: npt.NDArray[np.float32]) -> Drawn:
         """The hour that the ledger has come to."""
@@ -81,6 +89,10 @@ class KeyedLuck:
     def hidden(self) -> Hidden:
         """What the flights never show, common to the copies."""
         return repeated(draw_hidden_keyed(self._single, self._landscape), self._copies)
+
+    def ledger(self, budget: FloatArray) -> Ledger:
+        """The books of flights with these budgets, (B,)."""
+        return ledger_of(self._landscape, budget)
 
     def draw(self, hidden: Hidden, ledger: Ledger, actions: npt.NDArray[np.float32]) -> Drawn:
         """The hour that the ledger has come to."""
