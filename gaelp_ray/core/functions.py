@@ -65,7 +65,7 @@ class ArrayFunctions:
         self, seed: int, key: tuple[Words, Words], purpose: int, attempt: Words
     ) -> tuple[FloatArray, FloatArray]:
         """stream.Cells.uniforms(): two uniforms for each flight and place (hour x 2^16 + channel), which broadcast."""
-        flight, place, number = map(np.ascontiguousarray, np.broadcast_arrays(*key, attempt))
+        flight, place, number = map(np.ascontiguousarray, _to_one_shape((*key, attempt)))
         first, second = np.empty(flight.shape), np.empty(flight.shape)
         where = seed, address(flight), address(place), purpose, address(number)
         self._uniforms(flight.size, *where, address(first), address(second))
@@ -85,5 +85,8 @@ _functions_of = cache(ArrayFunctions)
 
 def _to_one_shape(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """Broadcast, which takes longer than the function on small arrays, only where it is needed."""
-    first = np.shape(arrays[0])
-    return arrays if all(np.shape(array) == first for array in arrays[1:]) else np.broadcast_arrays(*arrays)
+    shapes = [np.shape(array) for array in arrays]
+    if all(shape == shapes[0] for shape in shapes[1:]):
+        return arrays
+    common = np.broadcast_shapes(*shapes)
+    return tuple(np.broadcast_to(array, common) for array in arrays)

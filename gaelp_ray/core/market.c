@@ -619,6 +619,9 @@ static void draw_clicks(const Hour *h, Int first, Clicks *all) {
         for (Int j = 0; j < n; j++) {
             Int i = first + channel[j];
             bill[j] = least(h->scale[i] * exp_(h->log_sd[i] * x[j]), h->bid[i]);
+            /* No click is billed more than a purse holds. */
+            bill[j] = least(bill[j], h->purse[first / h->channels]);
+            if (h->cap) bill[j] = least(bill[j], h->cap[i]);
         }
     }
 }
