@@ -83,7 +83,7 @@ def flown(condition):
 def test_flights_are_the_same_without_the_core(libraries, condition, monkeypatch):
     level, loaded = next(iter(libraries.items()))
     core = library.Core(loaded, level)
-    for module in ("core.functions", "market.compiled_auction", "simulator.compiled_ledger"):
+    for module in ("core.functions", "market.compiled_auction", "simulator.compiled_ledger", "simulator.hidden"):
         monkeypatch.setattr(f"gaelp_ray.{module}.load", lambda: core)
     assert isinstance(ledger_of(LANDSCAPE, np.ones(3)), CompiledLedger)
     compiled = flown(condition)
