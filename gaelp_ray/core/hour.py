@@ -27,19 +27,16 @@ class Known(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What gaelp_draw() writes, (B, S) each."""
+    """What gaelp_draw() and gaelp_serve() leave for others, (B, S) each."""
 
-    scale: FloatArray
     bid: FloatArray
     win: FloatArray
     mean: FloatArray
-    variance: FloatArray
-    skewness: FloatArray
-    clicks: FloatArray
-    sold: FloatArray
     cost: FloatArray
-    rest: FloatArray
-    rest_chance: FloatArray
+
+
+INNER = ("scale", "variance", "skewness", "clicks", "sold", "rest", "rest_chance")
+"""What they leave for gaelp_book(), (B, S) each."""
 
 
 class Booked(NamedTuple):
@@ -69,7 +66,7 @@ class _Hour(ctypes.Structure):
         *(("cells", INT), ("channels", INT), ("seed", WORD), ("hour", WORD)),
         *arrays("flight", "channel", "log_sd", "lift_1", "lift_2", "lift_3"),
         *arrays(*Known._fields),
-        *arrays(*Drawn._fields, "may_run_out"),
+        *arrays(*Drawn._fields, *INNER, "may_run_out"),
         *arrays("pending"),
         *(("report_rate", REAL), ("order_shape", REAL)),
         *arrays("order_scale", *Booked._fields, "revenue"),
@@ -96,6 +93,8 @@ class CompiledHour:
         self._pointers = Pointers(self._hour)
         self._pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
         self._pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
+        self._pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
+        self._pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
         for name in ("log_sd", "lift_1", "lift_2", "lift_3", "order_scale"):
             self._pointers.set(name, np.tile(getattr(constants, name), self._shape[0]))
 
@@ -106,7 +105,6 @@ class CompiledHour:
             self._pointers.set(name, array)
         drawn = np.empty((len(Drawn._fields), *self._shape))
         self._pointers.set_rows(Drawn._fields, drawn)
-        self._pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
         longest = self._draw(ctypes.byref(self._hour))
         if longest:
             numbers, integers = np.empty(2 * longest + self._shape[1]), np.empty(4 * longest, np.int64)

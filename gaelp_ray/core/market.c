@@ -456,8 +456,8 @@ typedef struct {
     const double *purse; /* per flight */
     const double *cap;   /* 0 without caps */
     /* what is drawn */
-    double *scale, *bid, *win, *mean, *variance, *skewness;
-    double *clicks, *sold, *cost, *rest, *rest_chance;
+    double *bid, *win, *mean, *cost;
+    double *scale, *variance, *skewness, *clicks, *sold, *rest, *rest_chance;
     uint8_t *may_run_out; /* per flight */
     /* what gaelp_book() needs of the hour, and what it draws */
     const Int *pending; /* 0 without */

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,14 @@ class Landscape:
 
     def log_bids(self, action: npt.NDArray[np.float32]) -> FloatArray:
         """Logarithm of bids(), by elementary functions: the same bits everywhere."""
-        scale = elementary.log(np.float64(self.max_bid_multiplier))
-        log_bids: FloatArray = elementary.log(self.bid) + scale * np.clip(action, -1.0, 1.0).astype(np.float64)
+        base, scale = self._log_bid
+        log_bids: FloatArray = base + scale * np.clip(action, -1.0, 1.0).astype(np.float64)
         return log_bids
+
+    @cached_property
+    def _log_bid(self) -> tuple[FloatArray, FloatArray]:
+        """Logarithms of the historical bids, (S,), and of the largest multiplier."""
+        return elementary.log(self.bid), elementary.log(np.float64(self.max_bid_multiplier))
 
     def action(self, log_bids: FloatArray) -> npt.NDArray[np.float32]:
         """The action of log bids per click, (..., S); bids out of reach are clipped."""

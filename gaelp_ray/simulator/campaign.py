@@ -165,7 +165,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         return -regret(hour, outcome, multiplier) - multiplier * left
 
     def _flags(self, value: bool) -> npt.NDArray[np.bool_]:
-        return np.full(self.num_envs, value)
+        return np.ones(self.num_envs, np.bool_) if value else np.zeros(self.num_envs, np.bool_)
 
     def _final_info(self) -> dict[str, Any]:
         # gymnasium's vector convention: each array comes with a mask of the flights that it speaks of.

@@ -98,4 +98,5 @@ class KeyedLuck:
         """The hour that the ledger has come to."""
         log_bids = self._landscape.log_bids(actions)
         hour = hidden.hour(ledger.hour, ledger.log_fatigue, ledger.pending, exp)
-        return Drawn(hour, exp(log_bids), self._draw(ledger.hour, hour, log_bids, ledger.purse))
+        bids, outcome = self._draw(ledger.hour, hour, log_bids, ledger.purse)
+        return Drawn(hour, bids, outcome)

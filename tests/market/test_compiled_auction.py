@@ -60,7 +60,8 @@ def assert_equal_bits(libraries, monkeypatch):
         for level, loaded in libraries.items():
             core = library.Core(loaded, level)
             monkeypatch.setattr(compiled_auction, "load", lambda core=core: core)
-            drawn = auction_of(cells, landscape)(t, hour, log_bids, purse)
+            bids, drawn = auction_of(cells, landscape)(t, hour, log_bids, purse)
+            assert bids.tobytes() == exp(np.ascontiguousarray(log_bids)).tobytes()
             for field in fields(drawn):
                 ours, numpys = getattr(drawn, field.name), getattr(expected, field.name)
                 assert (ours.dtype, ours.shape) == (numpys.dtype, numpys.shape), field.name
