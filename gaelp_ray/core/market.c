@@ -467,32 +467,35 @@ typedef struct {
     double *revenue;
 } Hour;
 
-/* Clearing.at() for n cells from `first` on. */
+/* Clearing.at() for n cells from `first` on. Loops write to arrays of this function alone: where more than a few arrays
+ * might overlap, gcc does not vectorise. */
 static void clear_block(const Hour *h, Int first, Int n) {
-    const double *restrict log_bid = h->log_bid + first, *restrict log_price = h->log_price + first;
-    const double *restrict sd = h->log_sd + first, *restrict lift1 = h->lift_1 + first;
-    const double *restrict lift2 = h->lift_2 + first, *restrict lift3 = h->lift_3 + first;
-    double *restrict scale_ = h->scale + first, *restrict bid_ = h->bid + first, *restrict win_ = h->win + first;
-    double *restrict mean_ = h->mean + first, *restrict variance_ = h->variance + first;
-    double *restrict skewness_ = h->skewness + first;
-    double inverse[BLOCK], paid[BLOCK], squares[BLOCK];
-    for (Int i = 0; i < n; i++) scale_[i] = exp_(log_price[i]), bid_[i] = exp_(log_bid[i]);
+    const double *log_bid = h->log_bid + first, *log_price = h->log_price + first, *sd = h->log_sd + first;
+    double bid[BLOCK], scale[BLOCK], z[BLOCK], win[BLOCK], paid[BLOCK], squares[BLOCK], cubes[BLOCK];
+    double mean[BLOCK], variance[BLOCK], skewness[BLOCK];
     for (Int i = 0; i < n; i++) {
-        double z = (log_bid[i] - log_price[i]) / sd[i];
-        win_[i] = ndtr_(z);
-        paid[i] = lift1[i] * ndtr_(z - sd[i]);
-        squares[i] = lift2[i] * ndtr_(z - 2.0 * sd[i]);
+        bid[i] = exp_(log_bid[i]);
+        scale[i] = exp_(log_price[i]);
+        z[i] = (log_bid[i] - log_price[i]) / sd[i];
     }
     for (Int i = 0; i < n; i++) {
-        double z = (log_bid[i] - log_price[i]) / sd[i], cubes = lift3[i] * ndtr_(z - 3.0 * sd[i]), scale = scale_[i];
-        inverse[i] = 1.0 / most(win_[i], 1e-300);
-        double mean = win_[i] > 1e-12 ? scale * (paid[i] * inverse[i]) : bid_[i];
-        double square = scale * scale * (squares[i] * inverse[i]);
-        double cube = scale * scale * scale * (cubes * inverse[i]);
-        double spread = square - mean * mean, floor = 1e-6 * (mean * mean), variance = most(spread, floor);
-        double third = cube - 3.0 * mean * square + 2.0 * mean * mean * mean;
-        double skewness = least(most(third / (variance * __builtin_sqrt(variance)), -2.0), 6.0);
-        mean_[i] = mean, variance_[i] = variance, skewness_[i] = spread > floor ? skewness : 0.0;
+        win[i] = ndtr_(z[i]);
+        paid[i] = h->lift_1[first + i] * ndtr_(z[i] - sd[i]);
+        squares[i] = h->lift_2[first + i] * ndtr_(z[i] - 2.0 * sd[i]);
+        cubes[i] = h->lift_3[first + i] * ndtr_(z[i] - 3.0 * sd[i]);
+    }
+    for (Int i = 0; i < n; i++) {
+        double inverse = 1.0 / most(win[i], 1e-300), price = scale[i] * (paid[i] * inverse);
+        double m = win[i] > 1e-12 ? price : bid[i], square = scale[i] * scale[i] * (squares[i] * inverse);
+        double cube = scale[i] * scale[i] * scale[i] * (cubes[i] * inverse);
+        double spread = square - m * m, floor = 1e-6 * (m * m), v = most(spread, floor);
+        double third = cube - 3.0 * m * square + 2.0 * m * m * m;
+        mean[i] = m, variance[i] = v;
+        skewness[i] = spread > floor ? least(most(third / (v * __builtin_sqrt(v)), -2.0), 6.0) : 0.0;
+    }
+    for (Int i = 0; i < n; i++) {
+        h->bid[first + i] = bid[i], h->scale[first + i] = scale[i], h->win[first + i] = win[i];
+        h->mean[first + i] = mean[i], h->variance[first + i] = variance[i], h->skewness[first + i] = skewness[i];
     }
 }
 
