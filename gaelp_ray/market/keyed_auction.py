@@ -96,11 +96,17 @@ def draw_keyed(cells: Cells, hour: Hour, log_bids: FloatArray, purse: Purse) -> 
     if hour.report_rate < 1.0:
         conversions = binomial(waiting, np.float64(hour.report_rate), cells.uniforms(Purpose.REPORTED)[0])
     revenue = _revenue(cells, hour, conversions)
-    counts = (count.astype(np.int64) for count in (impressions, clicks, conversions, waiting - conversions))
-    impressions_, clicks_, conversions_, pending = counts
     return Outcome(
-        impressions_, clicks_, cost, conversions_, revenue, pending, prices.win, prices.mean, open_
-    )  # fmt: skip
+        impressions=impressions.astype(np.int64),
+        clicks=clicks.astype(np.int64),
+        cost=cost,
+        conversions=conversions.astype(np.int64),
+        revenue=revenue,
+        pending=(waiting - conversions).astype(np.int64),
+        win_rate=prices.win,
+        price=prices.mean,
+        open=open_,
+    )
 
 
 def _charge(cells: Cells, clicks: FloatArray, prices: Clearing, chance: FloatArray) -> FloatArray:
