@@ -1,4 +1,5 @@
-# Every target sets up .venv by itself, and only when pyproject.toml or constraints.txt have changed.
+# Every target sets up .venv by itself, and only when pyproject.toml, constraints.txt or
+# what the compiled core is built from have changed.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -48,13 +49,14 @@ monitoring: $(STAMP)  ## what `monitor` gains from the budgets in a log, on flig
 
 sb3: $(SB3)  ## the extra sb3: torch and stable-baselines3, for agents sb3:PPO, sb3:A2C, sb3:SAC and for bench
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt setup.py build_backend.py gaelp_ray/core/market.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.10: make PYTHON=python3.11 ..."; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "error: $(PYTHON) cannot make virtual environments: on Debian, apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'from gaelp_ray.core import implementation; print("the market is computed by", implementation())'
 	@touch $@
 
 $(SB3): $(STAMP)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytest_plugins = ["wandb_server.fixture"]
+pytest_plugins = ["wandb_server.fixture", "compiled_core"]
 
 SLOW_SECONDS = 1500.0
 """For a slow test, with its setup, unless it says otherwise: real sweeps, several at a time, on a busy machine."""

@@ -24,7 +24,7 @@ def python(folder: Path, code: str, argument: Path) -> str:
 def test_editable_install_works_in_the_folder_above_a_clone_named_gaelp_ray(tmp_path):
     clone = tmp_path / "gaelp_ray"
     clone.mkdir()
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "setup.py", "build_backend.py", "README.md"):
         shutil.copy(ROOT / name, clone)
     shutil.copytree(ROOT / "gaelp_ray", clone / "gaelp_ray", ignore=shutil.ignore_patterns("__pycache__"))
     python(clone, BUILD, tmp_path / "wheels")

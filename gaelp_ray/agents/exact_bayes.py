@@ -3,7 +3,7 @@
 BayesDual approximates: a gamma belief of conversion rates, traffic read from sums of clicks, prices that will be where
 their mean is. Here every departure that a flight draws is inferred by Bayes' rule with the distribution it is drawn
 from: conversion rates on a grid (rate_posterior.py), channel levels and the day's traffic jointly
-(traffic_filter.py), and a plan that knows how far prices will spread. docs/decisions/033-exact-bayes.md has the
+(traffic_filter.py), and a plan that knows how far prices will spread. docs/decisions/035-exact-bayes.md has the
 equations and what each part is worth.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from gaelp_ray.cluster.file import ENV_FILE, TOKEN, WHEELS
 from gaelp_ray.errors import InputError
 
-SOURCES = ("pyproject.toml", "README.md", "gaelp_ray")
+SOURCES = ("pyproject.toml", "setup.py", "build_backend.py", "README.md", "gaelp_ray")
 """What the wheel is made of."""
 
 EPOCH = "315532800"
@@ -56,13 +56,15 @@ def _built(root: Path, scratch: Path) -> Path:
     source.mkdir()
     for name in SOURCES:
         if (root / name).is_dir():
-            shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         else:
             shutil.copy(root / name, source)
     # Where setuptools is recent enough, no index is asked for another one.
     has_setuptools = int(metadata.version("setuptools").split(".")[0]) >= 77 if _has("setuptools") else False
     isolation = ["--no-build-isolation"] if has_setuptools else []
-    _run_pip("wheel", "--no-deps", *isolation, "--wheel-dir", wheels, source)
+    # For any platform: a node that is no machine of this kind leaves the compiled core unused, and computes in numpy.
+    platform = "--config-settings=--build-option=--plat-name=any"
+    _run_pip("wheel", "--no-deps", *isolation, platform, "--wheel-dir", wheels, source)
     return next(wheels.glob("*.whl"))
 
 

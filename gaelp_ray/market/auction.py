@@ -70,6 +70,10 @@ class Purse:
         funded = (self.flight > 0.0)[:, None]
         return funded if self.channel is None else funded & (self.channel > 0.0)
 
+    def of(self, flights: IndexArray) -> Purse:
+        """The purses of these flights."""
+        return Purse(self.flight[flights], None if self.channel is None else self.channel[flights])
+
 
 def draw(rng: np.random.Generator, hour: Hour, bids: FloatArray, purse: Purse) -> Outcome:
     """Draw one hour at these bids.
@@ -184,25 +188,42 @@ def _resolve(
 
     Returns the clicks served, their cost, and the share of the hour in which each channel was served, all (F, S).
     """
-    channels, total = clicks.shape[1], clicks.sum(axis=1)
-    happens = np.arange(total.max()) < total[:, None]  # (F, K): the first clicks of K are those of the flight
-    channel = np.zeros(happens.shape, np.intp)
-    channel[happens] = np.repeat(np.tile(np.arange(channels), len(flights)), clicks.ravel())
+    channels = clicks.shape[1]
+    happens, channel = in_a_row(clicks)
     time = np.where(happens, rng.random(happens.shape), 1.0)
     order = np.argsort(time, axis=1)
     time, channel = np.take_along_axis(time, order, axis=1), np.take_along_axis(channel, order, axis=1)
     price = prices.single(rng.random(happens.shape), channel + channels * flights[:, None], channel)
-    bill = np.where(happens, price, 0.0)
-    served = np.ones(clicks.shape)
-    if purse.channel is not None:
-        for s in range(channels):
-            paid, served[:, s] = _pay(np.where(channel == s, bill, 0.0), time, purse.channel[flights, s])
-            bill = np.where(channel == s, paid, bill)
-    bill, until = _pay(bill, time, purse.flight[flights])
+    bill, served = serve(np.where(happens, price, 0.0), time, channel, purse.of(flights))
     cell = (channel + channels * np.arange(len(flights))[:, None]).ravel()
     number = np.bincount(cell, bill.ravel() > 0.0, clicks.size).astype(np.int64)
     cost = np.bincount(cell, bill.ravel(), clicks.size).astype(np.float64)
-    return number.reshape(clicks.shape), cost.reshape(clicks.shape), np.minimum(served, until[:, None])
+    return number.reshape(clicks.shape), cost.reshape(clicks.shape), served
+
+
+def in_a_row(clicks: IntArray) -> tuple[npt.NDArray[np.bool_], IndexArray]:
+    """The clicks of F flights in rows, channel by channel: (whether there is a click, its channel), (F, K)."""
+    total = clicks.sum(axis=1)
+    happens = np.arange(total.max()) < total[:, None]  # the first clicks of K are those of the flight
+    channel = np.zeros(happens.shape, np.intp)
+    channel[happens] = np.repeat(np.tile(np.arange(clicks.shape[1]), len(clicks)), clicks.ravel())
+    return happens, channel
+
+
+def serve(bill: FloatArray, time: FloatArray, channel: IndexArray, purse: Purse) -> tuple[FloatArray, FloatArray]:
+    """Pay clicks, (F, K) in order of time, until purses are empty; where there is no click, the bill is 0 at time 1.
+
+    Returns what is paid of each click, (F, K), and the share of the hour in which each channel was served, (F, S) or
+    (F, 1) without caps.
+    """
+    served = np.ones((len(bill), 1))
+    if purse.channel is not None:
+        served = np.ones(purse.channel.shape)
+        for s in range(served.shape[1]):
+            paid, served[:, s] = _pay(np.where(channel == s, bill, 0.0), time, purse.channel[:, s])
+            bill = np.where(channel == s, paid, bill)
+    bill, until = _pay(bill, time, purse.flight)
+    return bill, np.minimum(served, until[:, None])
 
 
 def _pay(bill: FloatArray, time: FloatArray, purse: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr
 
+from gaelp_ray.market import elementary
 from gaelp_ray.market.prices import Lognormal, Pricing, Shape, Table
 from gaelp_ray.records import FloatArray
 
@@ -95,6 +97,17 @@ class Landscape:
         """Bids per click of actions in [-1, 1], (..., S): historical bid x exp(action_scale x action)."""
         bids: FloatArray = self.bid * np.exp(self.action_scale * np.clip(action, -1.0, 1.0).astype(np.float64))
         return bids
+
+    def log_bids(self, action: npt.NDArray[np.float32]) -> FloatArray:
+        """Logarithm of bids(), by elementary functions: the same bits everywhere."""
+        base, scale = self._log_bid
+        log_bids: FloatArray = base + scale * np.clip(action, -1.0, 1.0).astype(np.float64)
+        return log_bids
+
+    @cached_property
+    def _log_bid(self) -> tuple[FloatArray, FloatArray]:
+        """Logarithms of the historical bids, (S,), and of the largest multiplier."""
+        return elementary.log(self.bid), elementary.log(np.float64(self.max_bid_multiplier))
 
     def action(self, log_bids: FloatArray) -> npt.NDArray[np.float32]:
         """The action of log bids per click, (..., S); bids out of reach are clipped."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
+from gaelp_ray.market import elementary
 from gaelp_ray.records import FloatArray
 
 IndexArray = npt.NDArray[np.intp]
@@ -47,6 +48,22 @@ class Shape(Protocol):
 
     def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
         """The same for single auctions, each of the channel named beside it."""
+
+    def moments(self, x: FloatArray) -> Moments:
+        """win(), paid(), square() and the third of the row, by elementary functions: the same bits everywhere."""
+
+    def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
+        """exp(quantile_of()) of win > 0, by elementary functions."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """E[price^k; price < exp(x)] for k = 0 (the chance of winning) to 3, arrays in the shape of x."""
+
+    win: FloatArray
+    paid: FloatArray
+    square: FloatArray
+    cube: FloatArray
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,18 @@ class Lognormal:
         sd = np.ravel(self.log_sd)
         return (sd[channel] if sd.size > 1 else sd[0]) * ndtri(win)
 
+    def moments(self, x: FloatArray) -> Moments:
+        """exp(k^2 sd^2/2) Phi(x / sd - k sd)."""
+        sd = np.asarray(self.log_sd, np.float64)
+        z, half = x / sd, 0.5 * (sd * sd)
+        paid, square, cube = (elementary.exp(k * k * half) * elementary.ndtr(z - k * sd) for k in (1.0, 2.0, 3.0))
+        return Moments(elementary.ndtr(z), paid, square, cube)
+
+    def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
+        """exp(sd Phi^-1(win)), with the log_sd of the channel."""
+        sd = np.ravel(self.log_sd)
+        return elementary.exp(sd[channel % sd.size] * elementary.ndtri(win))
+
 
 class Table:
     """A price table: equal bins, and the chance that the price lies below the end of each.
@@ -100,8 +129,9 @@ class Table:
         self.channels, self.bins = self.cumulative.shape[0], self.cumulative.shape[1] - 1
         edges = width * np.arange(self.bins + 1)
         self._mass = np.diff(self.cumulative, axis=1) / width  # density per unit of price
-        self._paid, self._square = (
-            np.pad(np.cumsum(self._mass * np.diff(edges**power) / power, axis=1), ((0, 0), (1, 0))) for power in (2, 3)
+        self._paid, self._square, self._cube = (
+            np.pad(np.cumsum(self._mass * np.diff(edges**power) / power, axis=1), ((0, 0), (1, 0)))
+            for power in (2, 3, 4)
         )
 
     def _place(self, x: FloatArray) -> tuple[FloatArray, FloatArray, tuple[IndexArray, IndexArray]]:
@@ -144,6 +174,30 @@ class Table:
         for s in range(self.channels):
             prices[row == s] = np.interp(win[row == s], self.cumulative[s], edges)
         return np.log(np.maximum(prices, 1e-300))
+
+    def moments(self, x: FloatArray) -> Moments:
+        """Integrals of price^k x density up to exp(x)."""
+        price = np.minimum(elementary.exp(x), self.width * self.bins)
+        bins = np.minimum((price / self.width).astype(np.intp), self.bins - 1)
+        start = bins * self.width
+        cell = np.broadcast_to(np.arange(self.channels), bins.shape), bins
+        mass, square, start_square = self._mass[cell], price * price, start * start
+        return Moments(
+            self.cumulative[cell] + mass * (price - start),
+            self._paid[cell] + mass * (square - start_square) / 2.0,
+            self._square[cell] + mass * (square * price - start_square * start) / 3.0,
+            self._cube[cell] + mass * (square * square - start_square * start_square) / 4.0,
+        )
+
+    def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
+        """By linear interpolation, channel by channel."""
+        row, prices = channel % self.channels, np.empty_like(win)
+        for s in range(self.channels):
+            here, cumulative = row == s, self.cumulative[s]
+            chance = np.minimum(win[here], cumulative[-1])
+            left = np.searchsorted(cumulative, chance) - 1  # cumulative[left] < chance <= cumulative[left + 1]
+            prices[here] = self.width * left + (chance - cumulative[left]) / self._mass[s, left]
+        return prices
 
 
 # Grid of log (value / lambda) - location on which first-price responses are tabulated, and of the shading below it.

@@ -17,12 +17,12 @@ from gymnasium.vector.utils import batch_space
 
 from gaelp_ray.errors import ActionError
 from gaelp_ray.market import Market, load_market, observation
-from gaelp_ray.market.auction import Hour, Outcome, draw
+from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FlightTotals, FloatArray
-from gaelp_ray.simulator.hidden import Hidden, draw_hidden, repeated
-from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.simulator.hidden import Hidden
+from gaelp_ray.simulator.luck import KeyedLuck, Luck, SequentialLuck, StreamNumber
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 
 Action = npt.NDArray[np.float32]
@@ -44,7 +44,10 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
             one), and an hour's reward says at once whether its money was well spent: lambda x budget left is a
             potential (Ng, Harada & Russell 1999), the optimum's surplus a baseline.
         copies: the B flights are B / copies different ones, each flown `copies` times, block after block: what is
-            hidden is common to the copies, the luck of the auctions is not.
+            hidden is common to the copies. The luck of the auctions is with stream 2, too, and not with stream 1.
+        stream: 1: random numbers of one generator, in the order of the draws; 2: random numbers that belong to (seed,
+            flight, hour, channel, purpose), so that a flight is the same in any batch, and flights that are flown by
+            different bidders share all luck. reset(options={"first_flight": k}) then numbers the flights k, k + 1, ...
 
     Raises MarketError for an unknown market. The last step's info holds the sums of every flight, (B,) arrays
     under the names of FlightTotals.
@@ -58,10 +61,11 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         market: str | Market = "airfrance-search",
         reward: Reward = "ROAS_optimized",
         copies: int = 1,
+        stream: StreamNumber = 1,
     ) -> None:
         if num_envs % copies:
             raise ValueError(f"{num_envs} flights cannot be {copies} copies of the same number of flights")
-        self.num_envs, self._copies = num_envs, copies
+        self.num_envs, self._copies, self._stream = num_envs, copies, stream
         self.market = load_market(market) if isinstance(market, str) else market
         self.landscape = self.market.landscape
         self.reward = reward
@@ -76,14 +80,28 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start B new flights. With a seed, everything hidden and every draw that follows is determined by it."""
+        """Start B new flights. With a seed, everything hidden and every draw that follows is determined by it.
+
+        Raises ValueError where stream 2 is given a seed of more than 64 bits, or stream 1 a first flight.
+        """
         super().reset(seed=seed)
-        self._hidden = repeated(
-            draw_hidden(self.np_random, self.landscape, self.num_envs // self._copies), self._copies
-        )
-        self._ledger = Ledger(self.landscape, self._hidden.budget)
+        self._luck = self._new_luck(seed, (options or {}).get("first_flight", 0))
+        self._hidden = self._luck.hidden()
+        self._ledger = self._luck.ledger(self._hidden.budget)
         self._optimum: Optimum | None = None
         return self._ledger.observe(), {}
+
+    def _new_luck(self, seed: int | None, first_flight: int) -> Luck:
+        if self._stream == 1:
+            if first_flight:
+                raise ValueError("first_flight: with stream 1 flights have no numbers; use stream=2")
+            return SequentialLuck(self.np_random, self.landscape, self.num_envs, self._copies)
+        # Flights that start without a seed follow from the last one that was given.
+        key = int(self.np_random.integers(2**64, dtype=np.uint64)) if seed is None else seed
+        if key >= 2**64:
+            raise ValueError(f"seed {seed}: with stream 2 seeds lie below 2^64")
+        numbers = np.arange(first_flight, first_flight + self.num_envs // self._copies)
+        return KeyedLuck(key, self.landscape, numbers, self._copies)
 
     def step(self, actions: Action) -> StepResult:
         """Bid for one hour. Spend never exceeds the budget; the 168th step ends every flight.
@@ -103,12 +121,10 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         if not np.isfinite(actions).all():
             raise self._not_finite(actions)
         ledger, t = self._ledger, self._ledger.hour
-        hour = self._hidden.hour(t, ledger.log_fatigue, ledger.pending)
-        bids = self.landscape.bids(actions)
-        outcome = draw(self.np_random, hour, bids, ledger.purse)
-        earned = ledger.book(outcome, self._hidden.conversion_rate[t], bids)
+        drawn = self._luck.draw(self._hidden, ledger, actions)
+        earned = ledger.book(drawn.outcome, self._hidden.conversion_rate[t], drawn.bids)
         done = ledger.hour == HOURS
-        reward = self._reward(outcome, earned, hour)
+        reward = self._reward(drawn.outcome, earned, drawn.hour)
         info = self._final_info() if done else {}
         return (
             self._ledger.observe(), reward / self._hidden.budget, self._flags(done), self._flags(False), info
@@ -149,7 +165,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         return -regret(hour, outcome, multiplier) - multiplier * left
 
     def _flags(self, value: bool) -> npt.NDArray[np.bool_]:
-        return np.full(self.num_envs, value)
+        return np.ones(self.num_envs, np.bool_) if value else np.zeros(self.num_envs, np.bool_)
 
     def _final_info(self) -> dict[str, Any]:
         # gymnasium's vector convention: each array comes with a mask of the flights that it speaks of.

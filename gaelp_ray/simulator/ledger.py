@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
+from gaelp_ray.market import elementary
 from gaelp_ray.market.auction import IntArray, Outcome, Purse
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation, pack
@@ -19,10 +23,35 @@ SMALL_CHANGE = 1e-9
 """Share of the budget that buys nothing any more: the flight, or a channel at its cap, is out of money."""
 
 
+@dataclass(frozen=True)
+class Arithmetic:
+    """What sums and observations are computed with."""
+
+    exp: Callable[[FloatArray], FloatArray]
+    log: Callable[[FloatArray], FloatArray]
+    log1p: Callable[[FloatArray], FloatArray]
+    total: Callable[[FloatArray], FloatArray]  # over the channels: (B, S) -> (B,)
+    weighted: Callable[[FloatArray, FloatArray], FloatArray]  # the same with weights (S,)
+
+
+LIBM = Arithmetic(np.exp, np.log, np.log1p, lambda x: x.sum(axis=1), np.matmul)
+"""Of stream 1: the last bits follow the processor."""
+
+EXACT = Arithmetic(
+    elementary.exp,
+    elementary.log,
+    lambda x: elementary.log(1.0 + x),
+    elementary.total,
+    lambda x, weight: elementary.total(x * weight),
+)
+"""Of stream 2: the same bits everywhere."""
+
+
 class Ledger:
     """Sums per flight and channel, (B, S), from the start of the flights."""
 
-    def __init__(self, landscape: Landscape, budget: FloatArray) -> None:
+    def __init__(self, landscape: Landscape, budget: FloatArray, arithmetic: Arithmetic = LIBM) -> None:
+        self._arithmetic = arithmetic
         shape = (len(budget), landscape.channels)
         self.hour = 0
         self.budget = budget
@@ -67,7 +96,7 @@ class Ledger:
         # Without money there is nothing to expect.
         expected = self._calibrated_clicks * ((market.traffic[self.hour] * outcome.open) * outcome.win_rate)
         if market.fatigue_rate:
-            expected *= np.exp(self.log_fatigue)
+            expected *= self._arithmetic.exp(self.log_fatigue)
             self.log_fatigue = market.log_fatigue(self._impressions)
         self._expected_clicks += expected
         if market.report_rate < 1.0:
@@ -75,12 +104,12 @@ class Ledger:
             # In the last hour everything is reported.
             waits = 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0
             self._unripe = (self._unripe + outcome.clicks) * waits
-        earned: FloatArray = (outcome.clicks * conversion_rate) @ market.order_value
+        earned: FloatArray = self._arithmetic.weighted(outcome.clicks * conversion_rate, market.order_value)
         self._expected_revenue += earned
         self._recent_spend *= 1.0 - RECENT
         self._recent_spend += (RECENT * HOURS) * outcome.cost / self.budget[:, None]
-        self._win_rate, self._log_price_ratio = outcome.win_rate, np.log(outcome.price / market.cpc)
-        left = self.budget * (1.0 - ROUNDING) - self._cost.sum(axis=1)
+        self._win_rate, self._log_price_ratio = outcome.win_rate, self._arithmetic.log(outcome.price / market.cpc)
+        left = self.budget * (1.0 - ROUNDING) - self._arithmetic.total(self._cost)
         self.budget_left = np.where(left > SMALL_CHANGE * self.budget, left, 0.0)
         self.hour += 1
         # Spent share of the budget - share of the expected traffic that has passed.
@@ -95,17 +124,18 @@ class Ledger:
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""
+        log, log1p = self._arithmetic.log, self._arithmetic.log1p
         left = self.budget_left / self.budget
         flat = np.ones(len(self.budget))
         angle = 2.0 * np.pi * (self.hour % HOURS_PER_DAY) / HOURS_PER_DAY
         ripe = self._clicks - self._unripe if self._market.report_rate < 1.0 else self._clicks
         posterior = (self._conversions + self._prior_conversions) / (ripe + self._prior_clicks)
         per_channel = {
-            "log_conversion_rate_ratio": np.log(posterior / self._market.conversion_rate),
+            "log_conversion_rate_ratio": log(posterior / self._market.conversion_rate),
             "win_rate": self._win_rate,
             "log_price_ratio": self._log_price_ratio,
-            "log_clicks": np.log1p(self._clicks),
-            "log_expected_clicks": np.log1p(self._expected_clicks),
+            "log_clicks": log1p(self._clicks),
+            "log_expected_clicks": log1p(self._expected_clicks),
             "spend_share": self._cost / self.budget[:, None],
             "recent_spend": self._recent_spend,
             "log_fatigue": self.log_fatigue,
@@ -116,19 +146,20 @@ class Ledger:
             "pacing_error": self._pacing_error,
             "hour_sin": flat * np.sin(angle),
             "hour_cos": flat * np.cos(angle),
-            "log_budget": np.log(self.budget / self._market.budget),
+            "log_budget": log(self.budget / self._market.budget),
         }
         return pack(per_channel, overall)
 
     def sums(self) -> dict[str, FloatArray]:
         """Sums per flight, (B,) arrays under the names of FlightTotals (all but the oracle's)."""
-        limits, cost = self._market.safety, self._cost.sum(axis=1)
+        total = self._arithmetic.total
+        limits, cost = self._market.safety, total(self._cost)
         return {
-            "impressions": self._impressions.sum(axis=1),
-            "clicks": self._clicks.sum(axis=1),
+            "impressions": total(self._impressions),
+            "clicks": total(self._clicks),
             "cost": cost,
-            "conversions": self._conversions.sum(axis=1),
-            "revenue": self._revenue.sum(axis=1),
+            "conversions": total(self._conversions),
+            "revenue": total(self._revenue),
             "budget": self.budget.copy(),
             "expected_revenue": self._expected_revenue.copy(),
             "shares_above_cap": (self._cost > limits.max_spend_share * cost[:, None]).sum(axis=1, dtype=np.float64),

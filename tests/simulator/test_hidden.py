@@ -7,25 +7,29 @@ import pytest
 
 from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, MAX_CONVERSION_RATE
-from gaelp_ray.simulator.hidden import MAX_CTR, Hidden, draw_hidden
+from gaelp_ray.market.stream import Cells
+from gaelp_ray.simulator.hidden import MAX_CTR, Hidden, draw_hidden, draw_hidden_keyed
 
 LAND = load_market("airfrance-search").landscape
 NOMINAL = load_market("airfrance-search").variant("nominal").landscape
 FLIGHTS = 1500
 
 
-def hidden_of(landscape, seed: int = 0, flights: int = FLIGHTS) -> Hidden:
-    return draw_hidden(np.random.default_rng(seed), landscape, flights)
+def hidden_of(landscape, seed: int = 0, flights: int = FLIGHTS, stream: int = 1) -> Hidden:
+    if stream == 1:
+        return draw_hidden(np.random.default_rng(seed), landscape, flights)
+    cells = Cells(seed, np.arange(flights)[:, None], np.array(0), np.arange(landscape.channels))
+    return draw_hidden_keyed(cells, landscape)
 
 
-@pytest.fixture(scope="module")
-def realistic() -> Hidden:
-    return hidden_of(LAND)
+@pytest.fixture(scope="module", params=[1, 2], ids=["stream 1", "stream 2"])
+def realistic(request) -> Hidden:
+    return hidden_of(LAND, stream=request.param)
 
 
-@pytest.fixture(scope="module")
-def nominal() -> Hidden:
-    return hidden_of(NOMINAL)
+@pytest.fixture(scope="module", params=[1, 2], ids=["stream 1", "stream 2"])
+def nominal(request) -> Hidden:
+    return hidden_of(NOMINAL, stream=request.param)
 
 
 def z_scores(sample: np.ndarray, mean: float) -> np.ndarray:

@@ -141,7 +141,8 @@ def flown(hidden: Hidden, market: Market, actions: np.ndarray, chance: RowByRow)
     """(observations (T, B, D), rewards (T, B), sums (K, B)) of flights with this truth and this chance."""
     env = AdCampaignVectorEnv(actions.shape[1], market)
     env.reset(seed=0)
-    env._hidden, env._ledger, env.np_random = hidden, Ledger(env.landscape, hidden.budget), chance
+    env._hidden, env._ledger = hidden, Ledger(env.landscape, hidden.budget)
+    env._luck = replace(env._luck, rng=chance)
     steps = [env.step(action)[:2] for action in actions]
     sums = [array for name, array in vars(env.totals()).items() if name != "steps"]
     return np.stack([obs for obs, _ in steps]), np.stack([reward for _, reward in steps]), np.stack(sums)

@@ -121,10 +121,11 @@ def wheel_findings(file: ClusterFile) -> Iterator[Finding]:
 
 def _is_current(wheel: Path) -> bool:
     package = Path(__file__).parents[2]
-    here = {f"gaelp_ray/{source.relative_to(package).as_posix()}": source for source in package.rglob("*.py")}
+    sources = [path for path in package.rglob("*") if path.suffix in (".py", ".c")]
+    here = {f"gaelp_ray/{source.relative_to(package).as_posix()}": source for source in sources}
     try:
         with zipfile.ZipFile(wheel) as content:
-            sent = {item.filename: item.CRC for item in content.infolist() if item.filename.endswith(".py")}
+            sent = {item.filename: item.CRC for item in content.infolist() if item.filename.endswith((".py", ".c"))}
     except (OSError, zipfile.BadZipFile):
         return False
     return sent == {name: zlib.crc32(source.read_bytes()) for name, source in here.items()}

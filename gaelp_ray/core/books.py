@@ -1,0 +1,84 @@
+"""The books of flights in C: the structure that market.c reads and updates."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gaelp_ray.core.structure import INT, REAL, Pointers, arrays
+from gaelp_ray.records import FloatArray
+
+MARKET = ("calibrated_clicks", "cpc", "order_value", "prior_clicks", "prior_conversions", "calibrated_rate", "max_bid")
+"""What is known of the channels, (S,) each."""
+
+HOUR = ("impressions", "clicks", "conversions", "cost", "revenue", "win_rate", "price", "bid", "true_rate", "open")
+"""The hour that is booked: counts of int64, `open` of bool, (B, 1) or (B, S); the others (B, S) of float64."""
+
+SUMS = (
+    *("all_impressions", "all_clicks", "all_conversions", "all_cost", "all_revenue", "expected_clicks"),
+    *("recent_spend", "unripe", "log_fatigue", "log_price_ratio"),
+    *("budget_left", "expected_revenue", "pacing_error", "bids_above_cap", "hours_off_pace"),
+)
+"""What gaelp_close() updates: (B, S) of the first two rows, (B,) of the last."""
+
+
+class _Books(ctypes.Structure):
+    """`Books` of market.c."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        *(("flights", INT), ("channels", INT)),
+        *arrays(*MARKET, "fatigue_slope", "budget", "log_budget"),
+        *((name, REAL) for name in ("max_pacing_error", "traffic", "waits", "traffic_passed", "time_left")),
+        *(("hour_sin", REAL), ("hour_cos", REAL), ("delayed", INT), ("open_by_channel", INT)),
+        *arrays(*HOUR, *SUMS, "earned", "observation"),
+    ]
+
+
+class CompiledBooks:
+    """Books hours of B flights on S channels.
+
+    Args:
+        library: the compiled core.
+        market: arrays under the names of MARKET, and `fatigue_slope`, None without fatigue.
+        flights: `budget` and `log_budget`, (B,), and the arrays of SUMS, which are updated in place.
+        max_pacing_error: beyond which an hour is off its pace.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        market: Mapping[str, FloatArray | None],
+        flights: Mapping[str, FloatArray],
+        max_pacing_error: float,
+    ) -> None:
+        self._close = library.gaelp_close
+        self._close.restype = None
+        self._shape = flights["all_cost"].shape
+        self._books = _Books(flights=self._shape[0], channels=self._shape[1], max_pacing_error=max_pacing_error)
+        self._pointers = Pointers(self._books)
+        for name, channels in market.items():
+            self._pointers.set(name, None if channels is None else np.tile(channels, self._shape[0]))
+        for name, array in flights.items():
+            self._pointers.set(name, array)
+
+    def close(
+        self, hour: Mapping[str, npt.NDArray[Any]], known: Mapping[str, float], width: int
+    ) -> tuple[FloatArray, npt.NDArray[np.float32]]:
+        """(expected revenue of the hour, (B,); observation of the next, (B, width)).
+
+        hour: arrays under the names of HOUR. known: the other numbers of the structure.
+        """
+        for name, array in hour.items():
+            self._pointers.set(name, array)
+        for name, value in known.items():
+            setattr(self._books, name, value)
+        self._books.open_by_channel = hour["open"].shape[1] > 1
+        earned, observation = np.empty(self._shape[0]), np.empty((self._shape[0], width), np.float32)
+        self._pointers.set("earned", earned)
+        self._pointers.set("observation", observation)
+        self._close(ctypes.byref(self._books))
+        return earned, observation

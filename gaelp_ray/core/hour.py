@@ -1,0 +1,122 @@
+"""One auction hour in C, for lognormal prices in second-price auctions: the structure that market.c reads and fills."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gaelp_ray.core.structure import ARRAY, INT, REAL, WORD, Pointers, address, arrays
+from gaelp_ray.records import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Known(NamedTuple):
+    """What an hour starts from, float64 and contiguous."""
+
+    log_bid: FloatArray  # (B, S), as all but the purse
+    log_price: FloatArray
+    volume: FloatArray
+    ctr: FloatArray
+    conversion_rate: FloatArray
+    purse: FloatArray  # (B,)
+    cap: FloatArray | None
+
+
+class Drawn(NamedTuple):
+    """What gaelp_draw() and gaelp_serve() leave for others, (B, S) each."""
+
+    bid: FloatArray
+    win: FloatArray
+    mean: FloatArray
+    cost: FloatArray
+
+
+INNER = ("scale", "variance", "skewness", "clicks", "sold", "rest", "rest_chance")
+"""What they leave for gaelp_book(), (B, S) each."""
+
+
+class Booked(NamedTuple):
+    """What gaelp_book() writes, (B, S) each, beside the revenue."""
+
+    impressions: IntArray
+    served: IntArray
+    conversions: IntArray
+    still_pending: IntArray
+
+
+class Constants(NamedTuple):
+    """What is the same in every hour: (S,) or a number."""
+
+    log_sd: FloatArray
+    lift_1: FloatArray
+    lift_2: FloatArray
+    lift_3: FloatArray
+    order_scale: FloatArray
+    order_shape: float
+
+
+class _Hour(ctypes.Structure):
+    """`Hour` of market.c."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        *(("cells", INT), ("channels", INT), ("seed", WORD), ("hour", WORD)),
+        *arrays("flight", "channel", "log_sd", "lift_1", "lift_2", "lift_3"),
+        *arrays(*Known._fields),
+        *arrays(*Drawn._fields, *INNER, "may_run_out"),
+        *arrays("pending"),
+        *(("report_rate", REAL), ("order_shape", REAL)),
+        *arrays("order_scale", *Booked._fields, "revenue"),
+    ]
+
+
+class CompiledHour:
+    """Draws hours of the same B flights on S channels.
+
+    Args:
+        library: the compiled core.
+        seed: of all random numbers.
+        flights: (B,) numbers of the flights.
+        constants: of the S channels.
+    """
+
+    def __init__(self, library: ctypes.CDLL, seed: int, flights: npt.NDArray[np.integer], constants: Constants) -> None:
+        self._draw, self._serve, self._book = library.gaelp_draw, library.gaelp_serve, library.gaelp_book
+        self._draw.restype, self._serve.restype, self._book.restype = INT, None, None
+        self._serve.argtypes = ARRAY, INT, ARRAY, ARRAY
+        self._shape = len(flights), len(constants.log_sd)
+        self._hour = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
+        self._hour.order_shape = constants.order_shape
+        self._pointers = Pointers(self._hour)
+        self._pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
+        self._pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
+        self._pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
+        self._pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
+        for name in ("log_sd", "lift_1", "lift_2", "lift_3", "order_scale"):
+            self._pointers.set(name, np.tile(getattr(constants, name), self._shape[0]))
+
+    def draw(self, hour: int, known: Known) -> Drawn:
+        """The hour's clicks and what they cost, until the money runs out."""
+        self._hour.hour = hour
+        for name, array in zip(Known._fields, known, strict=True):
+            self._pointers.set(name, array)
+        drawn = np.empty((len(Drawn._fields), *self._shape))
+        self._pointers.set_rows(Drawn._fields, drawn)
+        longest = self._draw(ctypes.byref(self._hour))
+        if longest:
+            numbers, integers = np.empty(2 * longest + self._shape[1]), np.empty(4 * longest, np.int64)
+            self._serve(ctypes.byref(self._hour), longest, address(numbers), address(integers))
+        return Drawn(*drawn)
+
+    def book(self, pending: IntArray | None, report_rate: float) -> tuple[Booked, FloatArray]:
+        """(counts, revenue) of the hour drawn last."""
+        self._pointers.set("pending", pending)
+        self._hour.report_rate = report_rate
+        counts, revenue = np.empty((len(Booked._fields), *self._shape), np.int64), np.empty(self._shape)
+        self._pointers.set_rows(Booked._fields, counts)
+        self._pointers.set("revenue", revenue)
+        self._book(ctypes.byref(self._hour))
+        return Booked(*counts), revenue

@@ -1,0 +1,45 @@
+"""Libraries built anew from the source, by each compiler of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaelp_ray.core import library
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def backend():
+    """The module that builds the package."""
+    spec = importlib.util.spec_from_file_location("build_backend", ROOT / "build_backend.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def compiler(backend):
+    """The command of the compiler that an installation would take here."""
+    return backend.find_compiler() or pytest.skip("no C compiler on this machine")
+
+
+@pytest.fixture(scope="session", params=["system", "ziglang"])
+def libraries(request, backend, tmp_path_factory):
+    """Every library that this processor can run, newly built by a compiler and loaded, by instruction set."""
+    if request.param == "system":
+        compiler = request.getfixturevalue("compiler")
+    elif importlib.util.find_spec("ziglang"):
+        compiler = [sys.executable, "-m", "ziglang", "cc"]
+    else:
+        pytest.skip("ziglang is not installed")
+    folder, opened = tmp_path_factory.mktemp("libraries"), {}
+    for level in library.supported_levels():
+        path = folder / library.library_path(level).name
+        assert backend.compile_library(compiler, level, library.SOURCE, path) == ""
+        opened[level] = library.open_library(path)
+    return opened

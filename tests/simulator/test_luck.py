@@ -1,0 +1,179 @@
+"""Stream 2: the law of whole flights is that of stream 1, a flight does not depend on its batch, bidders share luck."""
+
+import hashlib
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from gaelp_ray.agents.dual import BayesDual
+from gaelp_ray.agents.pacing import PacedBidder
+from gaelp_ray.market import Market, load_market
+from gaelp_ray.market.market import market_from
+from gaelp_ray.records import FlightTotals
+from gaelp_ray.sections import DualConfig, PIDConfig
+from gaelp_ray.simulator import AdCampaignVectorEnv
+from gaelp_ray.training import fly
+
+MARKET = load_market("airfrance-search")
+LAND = MARKET.landscape
+S = LAND.channels
+SUMS = ("impressions", "clicks", "cost", "conversions", "revenue", "budget", "expected_revenue", "oracle_revenue")
+HARD = market_from(
+    MARKET.model_dump(mode="json", exclude_none=True)
+    | {
+        "conversion_delay": {"mean_hours": {"value": 5.0, "source": "assumed"}},
+        "fatigue": {"half_life": {"value": 2.0, "source": "assumed"}},
+        "spend_caps": {"source": "assumed", "shares": {MARKET.channel_names[1]: 0.1}},
+    },
+    "hard",
+)
+
+
+def flown(env: AdCampaignVectorEnv, hours: int, seed: int = 3, **options) -> tuple[FlightTotals, np.ndarray]:
+    """(sums, observations) of bids that follow from the observations, as those of an agent do."""
+    obs, _ = env.reset(seed=seed, options=options)
+    seen = [obs]
+    for _ in range(hours):
+        obs = env.step(np.clip(seen[-1][:, :S] - 0.3, -1.0, 1.0).astype(np.float32))[0]
+        seen.append(obs)
+    return env.totals(), np.stack(seen)
+
+
+@pytest.mark.parametrize("market", [MARKET, HARD, load_market("ipinyou-display")], ids=["plain", "hard", "tables"])
+def test_a_flight_is_the_same_in_every_batch(market):
+    size = market.landscape.channels
+
+    def sums(env: AdCampaignVectorEnv, first: int = 0) -> np.ndarray:
+        env.reset(seed=11, options={"first_flight": first})
+        for t in range(40):
+            env.step(np.full((env.num_envs, size), 0.3 * np.sin(t), np.float32))
+        totals = env.totals()
+        # BLAS multiplies expected revenue in an order that follows from the batch.
+        names = ("impressions", "clicks", "cost", "conversions", "revenue", "budget")
+        return np.stack([getattr(totals, name) for name in names], axis=1)
+
+    whole = sums(AdCampaignVectorEnv(64, market, stream=2))
+    assert len(np.unique(whole[:, 4])) > 60
+    for flights, first in ((1, 0), (1, 63), (7, 20)):
+        part = sums(AdCampaignVectorEnv(flights, market, stream=2), first)
+        np.testing.assert_array_equal(part, whole[first : first + flights])
+    copies = sums(AdCampaignVectorEnv(12, market, copies=3, stream=2))
+    np.testing.assert_array_equal(copies, np.tile(whole[:4], (3, 1)))
+
+
+def test_flights_differ_by_seed_and_number():
+    totals = [flown(AdCampaignVectorEnv(2, MARKET, stream=2), 5, seed)[0].clicks.tolist() for seed in (1, 2, 2**64 - 1)]
+    assert len({clicks for pair in totals for clicks in pair}) == 6
+
+
+def test_copies_share_all_luck_until_their_bids_differ():
+    env = AdCampaignVectorEnv(6, MARKET, copies=3, stream=2)
+    env.reset(seed=5)
+    same = np.zeros((6, S), np.float32)
+    other = same.copy()
+    other[2:4] += 0.2
+    for action in (same, other, same):
+        obs = env.step(action)[0]
+        np.testing.assert_array_equal(obs[:2], obs[4:])
+        assert np.array_equal(obs[:2], obs[2:4]) == (action is same and env._ledger.hour == 1)
+
+
+def test_an_autoreset_brings_new_flights_that_follow_from_the_seed():
+    def two_flights() -> list[float]:
+        env = AdCampaignVectorEnv(1, MARKET, stream=2)
+        env.reset(seed=4)
+        budgets = [float(env.totals().budget[0])]
+        for _ in range(169):
+            env.step(np.zeros((1, S), np.float32))
+        return [*budgets, float(env.totals().budget[0])]
+
+    first, second = two_flights()
+    assert first != second
+    assert two_flights() == [first, second]
+
+
+def test_seeds_of_more_than_64_bits_and_numbered_flights_of_stream_1_are_refused():
+    with pytest.raises(ValueError, match=r"with stream 2 seeds lie below 2\^64"):
+        AdCampaignVectorEnv(1, MARKET, stream=2).reset(seed=2**64)
+    with pytest.raises(ValueError, match="first_flight: with stream 1 flights have no numbers"):
+        AdCampaignVectorEnv(1, MARKET).reset(seed=1, options={"first_flight": 4})
+
+
+def rounded(market: Market) -> Market:
+    """With arrays that do not follow from libm and SciPy, which calibrate a market."""
+    land = replace(
+        market.landscape,
+        **{
+            f.name: np.round(getattr(market.landscape, f.name), 6)
+            for f in fields(market.landscape)
+            if f.name in ROUNDED
+        },
+    )
+    return _Fixed(market, land)
+
+
+ROUNDED = ("ctr", "conversion_rate", "cpc", "order_value", "bid", "volume", "log_price", "traffic")
+
+
+class _Fixed:
+    """A market whose landscape is given."""
+
+    def __init__(self, market: Market, landscape) -> None:
+        self.landscape, self.channel_names = landscape, market.channel_names
+
+
+@pytest.mark.parametrize(
+    ("market", "digest"), [(MARKET, "3bd37c076dd824f6"), (HARD, "15da6592b2649949")], ids=["plain", "hard"]
+)
+def test_bits_of_flights_are_the_same_on_every_processor(market, digest):
+    env = AdCampaignVectorEnv(5, rounded(market), stream=2)
+    env.reset(seed=2**40 + 1)
+    hashed = hashlib.sha256()
+    for t in range(168):
+        env.step(np.full((5, S), ((t * 7) % 11 - 5) / 16.0, np.float32))
+    for name in ("_impressions", "_clicks", "_cost", "_conversions", "_revenue"):
+        hashed.update(np.ascontiguousarray(getattr(env._ledger, name), "<f8").tobytes())
+    assert (env._ledger.budget_left == 0.0).any()
+    assert hashed.hexdigest()[:16] == digest
+
+
+FLIGHTS = 512
+
+
+@pytest.fixture(scope="module")
+def totals() -> dict[tuple[str, int], FlightTotals]:
+    """By bidder and stream."""
+    bidders = {
+        "default": BayesDual(DualConfig(), LAND),
+        "shaded": BayesDual(DualConfig(shade=0.05), LAND),
+        "PID": PacedBidder(PIDConfig(), LAND, False),
+    }
+    made = {}
+    for stream in (1, 2):
+        env = AdCampaignVectorEnv(FLIGHTS, MARKET, stream=stream)
+        for name, bidder in bidders.items():
+            fly(env, bidder, ([1], [1]), explore=False)
+            made[name, stream] = env.totals()
+    return made
+
+
+@pytest.mark.parametrize("bidder", ["default", "PID"])
+def test_flights_of_both_streams_follow_one_law(totals, bidder):
+    one, two = totals[bidder, 1], totals[bidder, 2]
+    columns = {name: (getattr(one, name), getattr(two, name)) for name in SUMS}
+    columns["optimality"] = tuple(t.expected_revenue / t.oracle_revenue for t in (one, two))
+    columns["delivery"] = tuple(t.cost / t.budget for t in (one, two))
+    for name, (a, b) in columns.items():
+        z = (a.mean() - b.mean()) / np.sqrt((a.var() + b.var()) / FLIGHTS)
+        assert abs(z) < 3.5, name
+        assert ks_2samp(a, b).pvalue > 1e-3, name
+
+
+def test_bidders_that_are_compared_share_luck_in_stream_2_alone(totals):
+    def variance(stream: int) -> float:
+        default, shaded = totals["default", stream], totals["shaded", stream]
+        return float((shaded.revenue / shaded.budget - default.revenue / default.budget).var())
+
+    assert variance(1) / variance(2) > 50.0
