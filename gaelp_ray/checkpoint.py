@@ -23,6 +23,7 @@ from gaelp_ray.agents import Agent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ConfigError, MarketError, ModelError
 from gaelp_ray.market import Market
+from gaelp_ray.market.stream import STREAM
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.worlds import World, other_channels, untrained, world_from
 
@@ -61,6 +62,7 @@ def save_model(folder: Path, model: Model) -> None:
         "config": model.config.to_dict(),
         "market_hash": model.market.hash,
         "market": model.market.model_dump(mode="json"),
+        "stream": STREAM,
         "about": dict(model.about),
     }
     write_json(folder / DESCRIPTION, description)

@@ -15,6 +15,7 @@ from gaelp_ray.checkpoint import FORMAT, Model, load_model, plain, save_model, w
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ModelError
 from gaelp_ray.market import load_market
+from gaelp_ray.market.stream import STREAM
 from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.training import fly
 
@@ -105,6 +106,7 @@ def test_description_is_strict_json_without_nan(saved):
     description = json.loads((saved / "model.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert description["about"]["roas"] is None
     assert description["format"] == FORMAT
+    assert description["stream"] == STREAM == 2
     assert description["agent_type"] == "PPO"
 
 

@@ -25,6 +25,9 @@ from gaelp_ray.records import FloatArray
 Word = npt.NDArray[np.uint64]
 """32-bit words, each in a uint64, so that products of two keep all of their bits."""
 
+STREAM = 2
+"""Version of the random numbers: sweeps and models record it, as numbers of different versions cannot be compared."""
+
 
 class Purpose(IntEnum):
     """What a random number decides. The two uniforms of a block are named in order."""

@@ -20,6 +20,7 @@ from gaelp_ray.market import Market, load_market, observation
 from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
+from gaelp_ray.market.stream import STREAM
 from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.simulator.hidden import Hidden
 from gaelp_ray.simulator.luck import KeyedLuck, Luck, SequentialLuck, StreamNumber
@@ -61,7 +62,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         market: str | Market = "airfrance-search",
         reward: Reward = "ROAS_optimized",
         copies: int = 1,
-        stream: StreamNumber = 1,
+        stream: StreamNumber = STREAM,
     ) -> None:
         if num_envs % copies:
             raise ValueError(f"{num_envs} flights cannot be {copies} copies of the same number of flights")

@@ -23,6 +23,7 @@ from gaelp_ray.sweep.planning.machine import in_bytes, machine
 from gaelp_ray.sweep.planning.nodes import cluster_for
 from gaelp_ray.sweep.planning.placement import Placement, placement
 from gaelp_ray.sweep.planning.plan import SweepPlan, plan_sweep
+from gaelp_ray.sweep.planning.reopened import require_same_stream
 from gaelp_ray.sweep.planning.resumption import adopt, planned
 from gaelp_ray.sweep.provenance import provenance
 from gaelp_ray.sweep.search.attempts import FULL
@@ -135,6 +136,7 @@ def resume_sweep(  # noqa: PLR0913  # as many as the command has options
     """
     folder = open_sweep(storage, str(sweep))
     plan = planned(folder, extend, changes)
+    require_same_stream(folder, plan)
     cluster = _cluster(plan, folder, address, listener or Silence())
     if retry or extend or changes or folder.history().searched is None:
         _place(plan, cluster)

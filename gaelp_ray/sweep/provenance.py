@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from gaelp_ray.core import implementation
+from gaelp_ray.market.stream import STREAM
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.threads import matrix_products
 
@@ -32,6 +34,8 @@ def provenance(plan: SweepPlan, tracking: Mapping[str, str]) -> dict[str, Any]:
         "git": _git(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "market": {"name": plan.market.name, "hash": plan.market.hash},
+        "stream": STREAM,
+        "core": implementation(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "matrix_products": matrix_products(),

@@ -12,10 +12,14 @@ from typing import Any
 from gaelp_ray.errors import StorageError, SweepFileError
 from gaelp_ray.market import Market
 from gaelp_ray.market.market import is_market_file
+from gaelp_ray.market.stream import STREAM
 from gaelp_ray.sweep.format.document import read_document
 from gaelp_ray.sweep.planning.plan import SweepPlan, base_config, flat, plan_sweep
 from gaelp_ray.sweep.store.folder import SPEC, SweepFolder
 from gaelp_ray.sweep.store.journal import History
+
+FIRST_STREAM = 1
+"""The random-number stream of sweeps whose provenance.json names none."""
 
 
 def plan_in(folder: SweepFolder, history: History, settings: Sequence[str] = ()) -> SweepPlan:
@@ -46,6 +50,20 @@ def require_unchanged(folder: SweepFolder, plan: SweepPlan) -> None:
                 raise SweepFileError([f"{folder.path / SPEC}: {text}: set it back, or run a new sweep"])
     if began.get("market", {}).get("hash", plan.market.hash) != plan.market.hash:
         raise StorageError(_another_world(folder, plan, began))
+
+
+def require_same_stream(folder: SweepFolder, plan: SweepPlan) -> None:
+    """Episodes of one sweep have random numbers of one version. Raises StorageError for another one."""
+    began = folder.read_provenance()
+    stream = began.get("stream", FIRST_STREAM)
+    if isinstance(plan.market, Market) and stream != STREAM:
+        commit = (began.get("git") or {}).get("commit")
+        version = f"the version that began it (commit {commit[:8]})" if commit else "the version that began it"
+        raise StorageError(
+            f"{folder.path.name} was run on random-number stream {stream}, this version uses stream {STREAM}, and "
+            f"their episodes cannot be compared: run a new sweep, or resume with {version}. `show` and `best` still "
+            "read it"
+        )
 
 
 def _another_world(folder: SweepFolder, plan: SweepPlan, began: Mapping[str, Any]) -> str:

@@ -162,7 +162,7 @@ def changed_since(folder: SweepFolder, plan: SweepPlan) -> dict[str, tuple[Any, 
     """What may make a number come out otherwise: (then, now) of code, packages, machine and market."""
     began, now = folder.read_provenance(), provenance(plan, {})
     pairs: dict[str, tuple[Any, Any]] = {}
-    for part in ("git", "versions", "market", "python", "platform", "matrix_products"):
+    for part in ("git", "versions", "market", "stream", "core", "python", "platform", "matrix_products"):
         old, new = flat({part: began.get(part)}), flat({part: now.get(part)})
         pairs |= {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
     if now["git"] and now["git"]["dirty"] and began.get("git") == now["git"]:

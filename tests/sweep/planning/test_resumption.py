@@ -14,7 +14,10 @@ from begun_sweeps import begun, record
 
 from gaelp_ray.errors import StorageError, SweepFileError
 from gaelp_ray.market.market import PRESETS
+from gaelp_ray.market.stream import STREAM
+from gaelp_ray.sweep.pipeline import resume_sweep
 from gaelp_ray.sweep.planning.plan import plan_sweep
+from gaelp_ray.sweep.planning.reopened import require_same_stream
 from gaelp_ray.sweep.planning.resumption import adopt, planned
 from gaelp_ray.sweep.store.folder import SweepFolder
 from gaelp_ray.sweep.store.journal import End
@@ -328,6 +331,29 @@ def test_a_shipped_market_that_has_changed_names_the_versions(sweep_file):
     )
     with pytest.raises(StorageError, match=r"airfrance-search has other .*: go on with gaelp_ray 0\.0\.9 \(this is 0"):
         planned(folder)
+
+
+@pytest.mark.parametrize(("recorded", "named"), [({}, 1), ({"stream": 1}, 1), ({"stream": 3}, 3)])
+def test_resume_refuses_to_mix_random_number_streams(sweep_file, recorded, named):
+    folder = begun(sweep_file(**RANDOM), 1)
+    require_same_stream(folder, planned(folder))
+    began = {name: value for name, value in folder.read_provenance().items() if name != "stream"}
+    folder.write_provenance(began | recorded | {"git": {"commit": "abcdef0123456789", "dirty": False}})
+    with pytest.raises(StorageError) as caught:
+        resume_sweep(folder.path)
+    assert str(caught.value) == (
+        f"{folder.path.name} was run on random-number stream {named}, this version uses stream {STREAM}, and their "
+        "episodes cannot be compared: run a new sweep, or resume with the version that began it (commit abcdef01). "
+        "`show` and `best` still read it"
+    )
+
+
+def test_own_environments_are_resumed_whatever_the_stream(sweep_file, shop):
+    shop()
+    keys = RANDOM | {"trial": {"env": "shop:Shop", "num_episodes": 32, "ppo.reference": "none"}}
+    folder = begun(sweep_file(**keys | {"parameters": {"ppo.initial_std": {"min": 0.1, "max": 0.3}}}), 1)
+    folder.write_provenance(folder.read_provenance() | {"stream": 1})
+    require_same_stream(folder, planned(folder))
 
 
 def test_an_own_environment_must_be_there_and_the_same(sweep_file, shop, tmp_path, monkeypatch):
