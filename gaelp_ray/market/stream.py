@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from gaelp_ray.records import FloatArray
 Word = npt.NDArray[np.uint64]
 """32-bit words, each in a uint64, so that products of two keep all of their bits."""
 
-STREAM = 2
+STREAM: Final = 2
 """Version of the random numbers: sweeps and models record it, as numbers of different versions cannot be compared."""
 
 
