@@ -43,7 +43,7 @@ PAIRED = {"revenue": 0.161, "expected revenue": 0.018}  # sd of a paired differe
 SPREADS = (("revenue", 0.005), ("revenue", 0.02), ("expected revenue", 0.0025))
 CONFIGURATIONS, TOP, VALIDATION, EACH = 12, 5, 256, 2048
 CONFIDENCE = 0.95
-SWEEPS, PAIRS, RACES, POWER = 400, 2000, 500, 150
+SWEEPS, PAIRS, RACES, POWER = 400, 2000, 500, 100
 DIFFERENCES = (0.001, 0.0025, 0.005, 0.01, 0.02)
 
 CONTROL = "control"
