@@ -1,5 +1,5 @@
-/* Hours of flights: the same numbers, bit for bit, as the modules that head the sections below, which define and explain
- * them. Names are theirs.
+/* Hours of flights: the same numbers, bit for bit, as the modules that head the sections below, which define and
+ * explain them. Names are theirs.
  *
  * Only + - * /, square roots, comparisons and integers, each rounded by itself (-ffp-contract=off): no call of the C
  * library, whose functions differ between machines in their last bits, and no instruction of a single processor. The
