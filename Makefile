@@ -64,4 +64,4 @@ $(SB3): $(STAMP)
 	@touch $@
 
 clean:  ## everything that was made here, but not your results
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist *.egg-info gaelp_ray/core/*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,5 +1,5 @@
-/* The hot arithmetic of the market: the same numbers, bit for bit, as market/elementary.py and market/stream.py, which
- * define and explain it. Names are theirs.
+/* Hours of flights: the same numbers, bit for bit, as the modules that head the sections below, which define and
+ * explain them. Names are theirs.
  *
  * Only + - * /, square roots, comparisons and integers, each rounded by itself (-ffp-contract=off): no call of the C
  * library, whose functions differ between machines in their last bits, and no instruction of a single processor. The
@@ -47,21 +47,19 @@ INLINE double most(double x, double limit) { return x < limit ? limit : x; }
 
 INLINE Int shift_left(Int x, int places) { return (Int)((uint64_t)x << places); }
 
-/* Horner's scheme, highest power first. */
+/* Horner's scheme for `value` at x, highest power first. */
 #define TERM(c) value = value * x + (c)
 
 INLINE double exp_(double x) {
     x = least(most(x, -708.0), 709.0);
     double shifted = x * 1.44269504088896338700 + MAGIC, n = shifted - MAGIC;
-    double high = x - n * LN2_HIGH, low = n * LN2_LOW, r = high - low, square = r * r, value;
-    {
-        double x = square;
-        value = 4.13813679705723846039e-08 * x + -1.65339022054652515390e-06;
-        TERM(6.61375632143793436117e-05);
-        TERM(-2.77777777770155933842e-03);
-        TERM(1.66666666666666019037e-01);
-    }
-    double c = r - square * value, mantissa = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
+    double high = x - n * LN2_HIGH, low = n * LN2_LOW, r = high - low;
+    x = r * r;
+    double value = 4.13813679705723846039e-08 * x + -1.65339022054652515390e-06;
+    TERM(6.61375632143793436117e-05);
+    TERM(-2.77777777770155933842e-03);
+    TERM(1.66666666666666019037e-01);
+    double c = r - x * value, mantissa = 1.0 - ((low - (r * c) / (2.0 - c)) - high);
     return mantissa * number(shift_left(bits(shifted) + 1023, 52));
 }
 
@@ -680,8 +678,8 @@ static void serve_flight(const Hour *h, Int first, Clicks *all, double *served) 
     }
 }
 
-/* Serve the clicks of the flights that may run out of money one by one. Needs room for `longest` clicks, as gaelp_draw()
- * returned it: 2 numbers and 4 integers each, and S numbers. */
+/* Serve the clicks of the flights that may run out of money one by one. Needs room for `longest` clicks, as
+ * gaelp_draw() returned it: 2 numbers and 4 integers each, and S numbers. */
 EXPORT void gaelp_serve(const Hour *h, Int longest, double *numbers, Int *integers) {
     Clicks all = {0, numbers, numbers + longest, integers, integers + longest, integers + 2 * longest,
                   integers + 3 * longest};
@@ -730,8 +728,8 @@ EXPORT void gaelp_book(const Hour *h) {
 enum { PER_CHANNEL = 8, OVERALL = 6 };
 static const double RECENT = 0.1, HOURS = 168.0, SMALL_CHANGE = 1e-9, LOWEST_LOG_FATIGUE = -30.0;
 
-/* The books of B flights on S channels, before and after an hour. Arrays are per cell, in the order of flights, but where
- * said. ledger.py has the same structure. */
+/* The books of B flights on S channels, before and after an hour. Arrays are per cell, in the order of flights, but
+ * where said. books.py has the same structure. */
 typedef struct {
     Int flights, channels;
     /* the market: each channel's numbers, once for each flight */
@@ -770,8 +768,8 @@ static void ripen(Int n, const Int *restrict clicks, double waits, double *restr
     for (Int i = 0; i < n; i++) unripe[i] = (unripe[i] + real(clicks[i])) * waits;
 }
 
-static void tire(Int n, const double *restrict impressions, const double *restrict slope, double *restrict log_fatigue) {
-    for (Int i = 0; i < n; i++) log_fatigue[i] = most(impressions[i] * slope[i], LOWEST_LOG_FATIGUE);
+static void tire(Int n, const double *restrict impressions, const double *restrict slope, double *restrict fatigue) {
+    for (Int i = 0; i < n; i++) fatigue[i] = most(impressions[i] * slope[i], LOWEST_LOG_FATIGUE);
 }
 
 static void average(Int n, const double *restrict cost, const double *restrict budget, double *restrict recent) {

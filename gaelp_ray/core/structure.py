@@ -35,7 +35,10 @@ class Pointers:
     def set(self, name: str, array: npt.NDArray[Any] | None) -> None:
         """Point a field to an array, made contiguous; None: a null pointer."""
         if array is None:
+            self._kept.pop(name, None)
             setattr(self._structure, name, None)
+            return
+        if self._kept.get(name) is array:
             return
         self._kept[name] = np.ascontiguousarray(array)
         setattr(self._structure, name, address(self._kept[name]))

@@ -166,7 +166,8 @@ def _may_run_out(purse: Purse, clicks: IntArray, cost: FloatArray, prices: Price
         short |= (np.fmax(_upper_bound(mean, variance, excess), cost) > purse.channel[flights]).any(axis=1)
     flights = flights[short]
     longest = int(clicks[flights].sum(axis=1).max(initial=0))
-    return np.array_split(flights, flights.size * longest // BLOCK + 1) if flights.size else []
+    blocks = min(flights.size * longest // BLOCK + 1, flights.size)  # a flight is never split
+    return np.array_split(flights, blocks) if blocks else []
 
 
 def _upper_bound(mean: FloatArray, variance: FloatArray, excess: FloatArray) -> FloatArray:

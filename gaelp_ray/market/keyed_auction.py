@@ -147,7 +147,8 @@ def _may_run_out(purse: Purse, clicks: FloatArray, cost: FloatArray, prices: Cle
         short |= (np.maximum(most, cost) > purse.channel).any(axis=1)
     flights = np.nonzero(short)[0]
     longest = int(total(clicks[flights]).max(initial=0.0))
-    return np.array_split(flights, flights.size * longest // BLOCK + 1) if flights.size else []
+    blocks = min(flights.size * longest // BLOCK + 1, flights.size)  # a flight is never split
+    return np.array_split(flights, blocks) if blocks else []
 
 
 def _upper_bound(mean: FloatArray, variance: FloatArray, excess: FloatArray) -> FloatArray:

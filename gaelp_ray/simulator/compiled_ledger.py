@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,19 @@ class CompiledLedger(Ledger):
     def __init__(self, library: ctypes.CDLL, landscape: Landscape, budget: FloatArray) -> None:
         super().__init__(landscape, budget, EXACT)
         self._observation = super().observe()
+        self._books = self._in_c(library)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled without the addresses of its arrays."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_books", "_arithmetic")}
+        return _restored, (self._market, state)
+
+    def restore(self, library: ctypes.CDLL) -> None:
+        """Go on with arrays that have been replaced."""
+        self._books = self._in_c(library)
+
+    def _in_c(self, library: ctypes.CDLL) -> CompiledBooks:
+        landscape = self._market
         slope = -landscape.fatigue_rate / (DAYS * landscape.volume) if landscape.fatigue_rate else None
         market = {
             "calibrated_clicks": self._calibrated_clicks,
@@ -41,8 +55,8 @@ class CompiledLedger(Ledger):
             "fatigue_slope": slope,
         }
         flights = {
-            "budget": budget,
-            "log_budget": log(budget / landscape.budget),
+            "budget": self.budget,
+            "log_budget": log(self.budget / landscape.budget),
             "all_impressions": self._impressions,
             "all_clicks": self._clicks,
             "all_conversions": self._conversions,
@@ -58,7 +72,7 @@ class CompiledLedger(Ledger):
             "pacing_error": self._pacing_error,
             **self._violations,
         }
-        self._books = CompiledBooks(library, market, flights, landscape.safety.max_pacing_error)
+        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error)
 
     def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
         """Add one hour; returns its expected revenue per flight, (B,)."""
@@ -96,3 +110,13 @@ class CompiledLedger(Ledger):
         """The observations (B, D) of the next hour."""
         copied: Observation = self._observation.copy()
         return copied
+
+
+def _restored(landscape: Landscape, state: dict[str, Any]) -> Ledger:
+    """A ledger that was copied or pickled, kept by what computes here."""
+    ledger = ledger_of(landscape, state["budget"])
+    ledger.__dict__.update(state)
+    library = load().library
+    if library is not None and isinstance(ledger, CompiledLedger):
+        ledger.restore(library)
+    return ledger

@@ -34,16 +34,23 @@ class Arithmetic:
     weighted: Callable[[FloatArray, FloatArray], FloatArray]  # the same with weights (S,)
 
 
-LIBM = Arithmetic(np.exp, np.log, np.log1p, lambda x: x.sum(axis=1), np.matmul)
+def _any_order(x: FloatArray) -> FloatArray:
+    total: FloatArray = x.sum(axis=1)
+    return total
+
+
+def _log1p(x: FloatArray) -> FloatArray:
+    return elementary.log(1.0 + x)
+
+
+def _weighted(x: FloatArray, weights: FloatArray) -> FloatArray:
+    return elementary.total(x * weights)
+
+
+LIBM = Arithmetic(np.exp, np.log, np.log1p, _any_order, np.matmul)
 """Of stream 1: the last bits follow the processor."""
 
-EXACT = Arithmetic(
-    elementary.exp,
-    elementary.log,
-    lambda x: elementary.log(1.0 + x),
-    elementary.total,
-    lambda x, weight: elementary.total(x * weight),
-)
+EXACT = Arithmetic(elementary.exp, elementary.log, _log1p, elementary.total, _weighted)
 """Of stream 2: the same bits everywhere."""
 
 

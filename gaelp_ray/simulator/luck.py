@@ -82,9 +82,14 @@ class KeyedLuck:
     """
 
     def __init__(self, seed: int, landscape: Landscape, numbers: npt.NDArray[np.int64], copies: int) -> None:
+        self._arguments = seed, landscape, numbers, copies
         self._landscape, self._copies = landscape, copies
         self._single = Cells(seed, numbers[:, None], np.array(0), np.arange(landscape.channels))
         self._draw = auction_of(replace(self._single, flight=np.tile(numbers, copies)[:, None]), landscape)
+
+    def __reduce__(self) -> tuple[type[KeyedLuck], tuple[int, Landscape, npt.NDArray[np.int64], int]]:
+        """Copied and pickled without addresses of arrays."""
+        return KeyedLuck, self._arguments
 
     def hidden(self) -> Hidden:
         """What the flights never show, common to the copies."""

@@ -242,11 +242,12 @@ def test_an_hour_that_cannot_empty_the_purse_is_drawn_as_with_unlimited_money():
         np.testing.assert_array_equal(getattr(enough, name), getattr(free, name))
 
 
-def test_blocks_of_flights_out_of_money_change_nothing(monkeypatch):
+@pytest.mark.parametrize("block", [1, 300])
+def test_blocks_of_flights_out_of_money_change_nothing(monkeypatch, block):
     state, purse = mixed(60)
     whole = keyed(state, purse)
     sizes, resolve = [], keyed_auction._resolve
-    monkeypatch.setattr(keyed_auction, "BLOCK", 300)
+    monkeypatch.setattr(keyed_auction, "BLOCK", block)
     monkeypatch.setattr(
         keyed_auction,
         "_resolve",

@@ -88,6 +88,13 @@ def test_many_flights_out_of_money_are_resolved_in_blocks(monkeypatch):
     assert sum(sizes) == 400 and max(sizes) * 1800 < 130_000
 
 
+def test_flights_with_more_clicks_than_a_block_are_resolved(monkeypatch):
+    whole = drawn(None, flight=300.0, flights=1)
+    monkeypatch.setattr(auction, "BLOCK", 100)
+    np.testing.assert_array_equal(drawn(None, flight=300.0, flights=1).cost, whole.cost)
+    np.testing.assert_allclose(drawn(None, flight=300.0, flights=3).cost.sum(axis=1), 300.0)
+
+
 @pytest.mark.parametrize("clicks", [1, 4, 100])
 @pytest.mark.parametrize("bid", [0.3, 1.0, 20.0])
 def test_upper_bound_of_a_cost_holds_and_is_below_the_bids(monkeypatch, clicks, bid):

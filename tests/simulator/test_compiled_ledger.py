@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +92,25 @@ def test_flights_are_the_same_without_the_core(libraries, condition, monkeypatch
     core = library.Core(None, "numpy")
     assert not isinstance(ledger_of(LANDSCAPE, np.ones(3)), CompiledLedger)
     assert all(equal_bits(ours, numpys) for ours, numpys in zip(compiled, flown(condition), strict=True))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+@pytest.mark.parametrize("stream", [1, 2])
+def test_environment_is_copied_in_the_middle_of_a_flight(copied, stream):
+    env = AdCampaignVectorEnv(5, load_market("airfrance-search"), stream=stream)
+    env.reset(seed=1)
+    actions = np.full(env.action_space.shape, -0.3, np.float32)
+    for _ in range(20):
+        env.step(actions)
+    other = copied(env)
+    for _ in range(20):
+        ours, others = env.step(actions), other.step(actions)
+        assert all(equal_bits(a, b) for a, b in zip(ours[:2], others[:2], strict=True))
+    assert all(
+        equal_bits(a, b)
+        for a, b in zip(vars(env.totals()).values(), vars(other.totals()).values(), strict=True)
+        if isinstance(a, np.ndarray)
+    )
 
 
 def test_observation_handed_out_stays_as_it_was(libraries):
