@@ -76,7 +76,7 @@ def test_it_ends_with_all_that_a_person_needs(quickstart, record):
     assert re.search(
         rf"{kept}: expected delivered ROAS [\d.]+, 95% interval [\d.]+ to [\d.]+, ROAS [\d.]+, delivery", printed
     )
-    assert re.search(r"race: 4 arms, \d+ rounds, [\d,]+ of 16,384 flights; among equals it calls a winner", printed)
+    assert re.search(r"race: 4 arms, \d+ rounds, [\d,]+ of 4,096 flights; among equals it calls a winner", printed)
     assert "optimality" in printed and "BayesDual (reference)" in printed
     assert "model: results/quickstart/best" in printed
     assert "gaelp-ray best quickstart -o my_model" in printed

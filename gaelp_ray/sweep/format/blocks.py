@@ -212,7 +212,7 @@ class SelectSpec(Block):
 
     top_k: int = Field(5, ge=1, le=1000, description="trials in the race, beside the control arm")
     episodes: int = Field(
-        2048, ge=LEAST_FLIGHTS, le=10_000_000, description="fresh flights that confirm the arm that was chosen"
+        1024, ge=LEAST_FLIGHTS, le=10_000_000, description="fresh flights that confirm the arm that was chosen"
     )
     include_default: bool = True
     budget: int | None = Field(

@@ -180,7 +180,7 @@ def test_selection_record_is_strict_json_with_the_decision(plan):
     assert (read["versus_default"]["verdict"], read["versus_reference"]["verdict"]) == ("above", "above")
     assert read["versus_default"]["low"] < read["versus_default"]["difference"] < read["versus_default"]["high"]
     assert list(read["ineligible"]) == ["trip-01"]
-    assert (read["episodes"], read["confidence"], read["min_delivery"]) == (2048, 0.95, 0.95)
+    assert (read["episodes"], read["confidence"], read["min_delivery"]) == (1024, 0.95, 0.95)
     assert read["constraints"] == {}
     assert (read["metric"], len(read["leaderboard"])) == ("delivered_roas", 7)
 
