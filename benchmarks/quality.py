@@ -66,7 +66,7 @@ EXACT = "ExactBayes"
 LESS = ("BayesDual", "  filter, drift", "  found by CEM")
 """What ExactBayes is compared with, flight by flight."""
 
-CEM = {"agent_type": "CEM", "reward_function": "expected_ROAS", "batch_size": 512, "num_episodes": 8192, "dual": FOUND}
+CEM = {"agent_type": "CEM", "batch_size": 512, "num_episodes": 8192, "dual": FOUND}
 PPO = {
     "agent_type": "PPO",
     "reward_function": "regret",

@@ -217,8 +217,11 @@ def serve(bill: FloatArray, time: FloatArray, channel: IndexArray, purse: Purse)
     Returns what is paid of each click, (F, K), and the share of the hour in which each channel was served, (F, S) or
     (F, 1) without caps.
     """
+    # No click is billed above the purse: sums of bills keep their digits where a purse is much smaller than a bid.
+    bill = np.minimum(bill, purse.flight[:, None])
     served = np.ones((len(bill), 1))
     if purse.channel is not None:
+        bill = np.minimum(bill, np.take_along_axis(purse.channel, channel, axis=1))
         served = np.ones(purse.channel.shape)
         for s in range(served.shape[1]):
             paid, served[:, s] = _pay(np.where(channel == s, bill, 0.0), time, purse.channel[:, s])

@@ -175,16 +175,11 @@ def _resolve(
     bill, time = np.zeros(happens.shape), np.ones(happens.shape)
     chance, time[happens] = cells.take(cell).uniforms(Purpose.CLICK, number[happens])
     bill[happens] = prices.single(chance, cell, channel[happens])
-    # No click is billed more than a purse holds: sums would lose the digits of a small one.
-    purse = purse.of(flights)
-    bill = np.minimum(bill, purse.flight[:, None])
-    if purse.channel is not None:
-        bill = np.minimum(bill, purse.channel[row, channel])
     converts = happens & (number < sold[row, channel])
     order = np.argsort(time, axis=1, kind="stable")
     channel, converts = np.take_along_axis(channel, order, axis=1), np.take_along_axis(converts, order, axis=1)
     bill, time = np.take_along_axis(bill, order, axis=1), np.take_along_axis(time, order, axis=1)
-    paid, served = serve(bill, time, channel, purse)
+    paid, served = serve(bill, time, channel, purse.of(flights))
     place = (channel + channels * row).ravel()
 
     def by_channel(weight: npt.NDArray[np.generic]) -> FloatArray:

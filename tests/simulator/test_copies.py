@@ -22,8 +22,8 @@ def test_repeated_flights_come_block_after_block():
             np.testing.assert_array_equal(np.take(thrice, range(4 * block, 4 * block + 4), axis), once)
 
 
-def test_copies_share_what_is_hidden_and_not_the_luck():
-    env = AdCampaignVectorEnv(12, MARKET, copies=3)
+def test_copies_share_what_is_hidden_and_with_stream_1_not_the_luck():
+    env = AdCampaignVectorEnv(12, MARKET, copies=3, stream=1)
     obs, _ = env.reset(seed=1)
     np.testing.assert_array_equal(obs[:4], obs[4:8])
     assert not np.array_equal(obs[0], obs[1])

@@ -98,7 +98,7 @@ def test_seeds_of_more_than_64_bits_and_numbered_flights_of_stream_1_are_refused
     with pytest.raises(ValueError, match=r"with stream 2 seeds lie below 2\^64"):
         AdCampaignVectorEnv(1, MARKET, stream=2).reset(seed=2**64)
     with pytest.raises(ValueError, match="first_flight: with stream 1 flights have no numbers"):
-        AdCampaignVectorEnv(1, MARKET).reset(seed=1, options={"first_flight": 4})
+        AdCampaignVectorEnv(1, MARKET, stream=1).reset(seed=1, options={"first_flight": 4})
 
 
 def rounded(market: Market) -> Market:

@@ -138,8 +138,11 @@ def some_of(hidden: Hidden, rows: np.ndarray) -> Hidden:
 
 
 def flown(hidden: Hidden, market: Market, actions: np.ndarray, chance: RowByRow) -> tuple[np.ndarray, ...]:
-    """(observations (T, B, D), rewards (T, B), sums (K, B)) of flights with this truth and this chance."""
-    env = AdCampaignVectorEnv(actions.shape[1], market)
+    """(observations (T, B, D), rewards (T, B), sums (K, B)) of flights with this truth and this chance.
+
+    On stream 1, whose generator can be replaced; that flights of stream 2 are independent is tested in test_luck.py.
+    """
+    env = AdCampaignVectorEnv(actions.shape[1], market, stream=1)
     env.reset(seed=0)
     env._hidden, env._ledger = hidden, Ledger(env.landscape, hidden.budget)
     env._luck = replace(env._luck, rng=chance)

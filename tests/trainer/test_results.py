@@ -79,19 +79,20 @@ def test_evaluation_is_paired_on_fresh_flights_and_in_the_run(here):
     assert found["reference"] == {"name": "BayesDual"} | other.as_dict()
     for name in ("budget", "oracle_revenue"):
         assert found["agent"][name] == found["reference"][name]
-    ahead = found["delivered_roas_difference"]
-    assert ahead["difference"] == agent.metrics.delivered_roas - other.metrics.delivered_roas
+    ahead = found["expected_delivered_roas_difference"]
+    scores = [found.metrics.expected_delivered_roas for found in (agent, other)]
+    assert ahead["difference"] == scores[0] - scores[1]
     assert ahead["low"] < ahead["difference"] < ahead["high"]
     (row,) = [row for row in runs(here)[0].history if own(row, "evaluation")]
     assert row["evaluation/roas"] == row["evaluation/agent/roas"] == agent.metrics.roas
     assert row["evaluation/reference/roas"] == other.metrics.roas
     assert agent.metrics.delivery < 0.9  # it bids too little
-    assert row["evaluation/delivered_roas_difference/verdict"] == ahead["verdict"] == "below"
+    assert row["evaluation/expected_delivered_roas_difference/verdict"] == ahead["verdict"] == "below"
 
 
 def test_the_reference_bidder_itself_ties_exactly(off):
     trainer = IntegratedGAELPTrainer("trip", False, FIXED.replace({"agent_type": "BayesDual"}))
-    assert trainer.evaluate(24)["delivered_roas_difference"] == {
+    assert trainer.evaluate(24)["expected_delivered_roas_difference"] == {
         "difference": 0.0,
         "low": 0.0,
         "high": 0.0,
@@ -144,7 +145,7 @@ def test_reference_flies_the_very_flights_of_the_training(off):
     for name in ("episode", "budget", "oracle_revenue", "steps"):
         assert [episode[name] for episode in theirs] == [episode[name] for episode in trainer.results]
     assert all(list(episode) == list(trainer.results[0]) for episode in theirs)
-    assert all(a["total_revenue"] != b["total_revenue"] for a, b in zip(theirs, trainer.results, strict=True))
+    assert all(a["total_cost"] != b["total_cost"] for a, b in zip(theirs, trainer.results, strict=True))
     # What BayesDual earns of them by itself: its own training has the same flights, and it neither explores nor learns.
     alone = flown(SMALL.replace({"agent_type": "BayesDual"}), "BayesDual")
     assert theirs == alone.results == alone.reference_episodes()

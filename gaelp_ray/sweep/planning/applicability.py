@@ -103,6 +103,8 @@ def _called(reads: Reads, name: str) -> str:
 
 
 def _why(name: str, agents: Mapping[str, Reads]) -> str:
+    if name == "reward_function" and "CEM" in agents:
+        return ", whose fitness is expected revenue" if len(agents) == 1 else ": they learn nothing from rewards"
     if name in TRAINING:
         return f", which learn{'s' if len(agents) == 1 else ''} nothing"
     section = name.partition(".")[0]
