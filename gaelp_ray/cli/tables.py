@@ -16,6 +16,7 @@ from gaelp_ray.evidence.ratios import intervals
 from gaelp_ray.records import SCORE, EpisodeMetrics, Evaluation, score_metric, shown
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.planning.applicability import default_training_length, inapplicable
+from gaelp_ray.sweep.planning.core import core_remarks
 from gaelp_ray.sweep.planning.delivery import delivery_remarks
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.store.journal import Exploit
@@ -31,7 +32,7 @@ def remarks(plan: SweepPlan, console: Console) -> None:
     """The default training length, if the file leaves it out; unused keys; parameters that the chosen agents ignore."""
     if length := default_training_length(plan):
         console.print(length, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    for remark in delivery_remarks(plan):
+    for remark in (*delivery_remarks(plan), *core_remarks(plan)):
         console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if plan.unused:
         unused = f"not used here (keys of W&B's launcher): {', '.join(plan.unused)}"

@@ -27,13 +27,19 @@ Draw = Callable[[int, Hour, FloatArray, Purse], tuple[FloatArray, Outcome]]
 def auction_of(cells: Cells, landscape: Landscape) -> Draw:
     """What draws the hours of these flights, (B, 1), on these channels, (S,)."""
     library, pricing = load().library, landscape.pricing
-    if library is None or pricing.first_price or not isinstance(pricing.shape, Lognormal):
+    if library is None or not is_in_c(landscape):
         return partial(_draw_in_numpy, cells)
+    assert isinstance(pricing.shape, Lognormal)
     sd = np.broadcast_to(np.asarray(pricing.shape.log_sd, np.float64), landscape.channels)
     half, shape = 0.5 * (sd * sd), landscape.order_value_shape
     constants = Constants(sd, exp(half), exp(4.0 * half), exp(9.0 * half), landscape.order_value / shape, shape)
     compiled = CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
     return partial(_draw_in_c, compiled)
+
+
+def is_in_c(landscape: Landscape) -> bool:
+    """Whether the compiled core draws whole hours of such a market; of others it computes single functions only."""
+    return isinstance(landscape.pricing.shape, Lognormal) and not landscape.pricing.first_price
 
 
 def _draw_in_numpy(cells: Cells, t: int, hour: Hour, log_bids: FloatArray, purse: Purse) -> tuple[FloatArray, Outcome]:

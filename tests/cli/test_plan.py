@@ -50,12 +50,12 @@ def planned(path, width: int = 160) -> list[str]:
     [
         (
             "{}",
-            "final stage: best 5 and the control arm race on at most 12,288 flights, 2,048 confirm, delivery at least "
+            "final stage: best 5 and the control arm race on at most 6,144 flights, 1,024 confirm, delivery at least "
             "95%",
         ),
         (
             "{constraints: {max_cpa: 200, min_ctr: 0.01}, budget: 6000}",
-            "final stage: best 5 and the control arm race on at most 6,000 flights, 2,048 confirm, delivery at least "
+            "final stage: best 5 and the control arm race on at most 6,000 flights, 1,024 confirm, delivery at least "
             "95%, max_cpa 200, min_ctr 0.01",
         ),
         (
@@ -64,7 +64,7 @@ def planned(path, width: int = 160) -> list[str]:
         ),
         (
             "{markets: [airfrance-search@nominal, 'airfrance-search@heterogeneity=1.0']}",
-            "in other markets: 2,048 flights each of airfrance-search@nominal, airfrance-search@heterogeneity=1.0",
+            "in other markets: 1,024 flights each of airfrance-search@nominal, airfrance-search@heterogeneity=1.0",
         ),
     ],
 )

@@ -1,0 +1,52 @@
+"""A plan says where the compiled core does not draw its market's hours."""
+
+from __future__ import annotations
+
+import pytest
+
+from gaelp_ray.core.library import Core
+from gaelp_ray.sweep.planning import core as module
+from gaelp_ray.sweep.planning.core import core_remarks
+from gaelp_ray.sweep.planning.plan import plan_sweep
+
+FILE = """\
+method: grid
+parameters: {dual.shade: {values: [0.0, 0.1]}}
+trial: {agent_type: BayesDual}
+"""
+
+
+@pytest.fixture
+def remarked(tmp_path, monkeypatch):
+    """Remarks on a sweep with these settings, with the library or without."""
+
+    def remarked(*settings: str, library: object | None = "a library") -> list[str]:
+        core = Core(library, "c (x86-64-v3)" if library else "numpy (no compiled library)")
+        monkeypatch.setattr(module, "load", lambda: core)
+        monkeypatch.setattr(module, "implementation", lambda: core.name)
+        path = tmp_path / "trip.yaml"
+        path.write_text(FILE, encoding="utf-8")
+        return list(core_remarks(plan_sweep(path, settings=settings)))
+
+    return remarked
+
+
+def test_markets_that_c_draws_are_not_remarked(remarked):
+    assert remarked() == remarked("trial.market=kag-social", "trial.conversion_delay=24") == []
+
+
+def test_a_machine_without_the_library_is_told_what_to_install(remarked):
+    (remark,) = remarked(library=None)
+    assert remark.startswith(
+        "the simulator runs in numpy (no compiled library): the same numbers, 3 to 16 times slower"
+    )
+    assert "gcc" in remark and "ziglang" in remark
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [("trial.auction=first_price", "a first-price auction"), ("trial.market=ipinyou-display", "price")],
+)
+def test_markets_that_numpy_draws_are_named(remarked, setting, kind):
+    (remark,) = remarked(setting)
+    assert f" has {kind}" in remark and "slower" in remark
