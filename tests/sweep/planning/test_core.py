@@ -38,7 +38,7 @@ def test_markets_that_c_draws_are_not_remarked(remarked):
 def test_a_machine_without_the_library_is_told_what_to_install(remarked):
     (remark,) = remarked(library=None)
     assert remark.startswith(
-        "the simulator runs in numpy (no compiled library): the same numbers, 3 to 16 times slower"
+        "the simulator runs in numpy (no compiled library): the same numbers, 9 to 28 times slower"
     )
     assert "gcc" in remark and "ziglang" in remark
 
