@@ -4,7 +4,8 @@
 
 Every figure is the median of five, with the cases in turn (A B C A B C ...), so that a machine whose speed drifts
 slows all of them alike. CPU seconds, one thread. The yardstick is numpy drawing the random numbers of 64 flights' hours
-and nothing else; ratios to it say more about the code, and less about the machine, than the figures themselves.
+and nothing else; ratios to it say more about the code, and less about the machine, than the figures themselves. The
+second table compares random-number stream 2 (in C, where the core is compiled) with stream 1 (numpy's generators).
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig
+from gaelp_ray.agents import reference_bidder
+from gaelp_ray.core import implementation
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.training import make_untrained, train
+from gaelp_ray.market.stream import STREAM
+from gaelp_ray.simulator.luck import StreamNumber
+from gaelp_ray.training import fly, make_untrained, train
 
 RUNS = 5
 
@@ -37,13 +43,21 @@ def yardstick(flights: int) -> int:
     return flights * HOURS
 
 
-def simulate(flights: int) -> int:
+def simulate(flights: int, stream: StreamNumber = STREAM) -> int:
     """Whole flights at constant bids: observation, budget and books included."""
-    env = AdCampaignVectorEnv(flights)
+    env = AdCampaignVectorEnv(flights, stream=stream)
     env.reset(seed=0)
     action = np.full((flights, env.landscape.channels), -0.25, np.float32)
     for _ in range(HOURS):
         env.step(action)
+    return flights * HOURS
+
+
+def bid(flights: int, stream: StreamNumber) -> int:
+    """Whole flights of BayesDual with the hindsight optimum, as in an evaluation."""
+    env = AdCampaignVectorEnv(flights, stream=stream)
+    fly(env, reference_bidder(env.landscape), ([1], [1]), explore=False)
+    env.totals()
     return flights * HOURS
 
 
@@ -69,19 +83,41 @@ CASES: dict[str, Callable[[], int]] = {
 }
 
 
-def main() -> None:
-    speeds: dict[str, list[float]] = {name: [] for name in CASES}
+STREAMS: dict[str, Callable[[int, StreamNumber], int]] = {"simulator": simulate, "BayesDual, with optimality": bid}
+SIZES = (64, 256, 1024)
+
+
+def measure(cases: Mapping[str, Callable[[], int]]) -> dict[str, list[float]]:
+    """Env-steps per CPU second of each case, RUNS times."""
+    speeds: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(RUNS + 1):
-        for name, case in CASES.items():
+        for name, case in cases.items():
             start = time.process_time()
             steps = case()
             if number:  # the first round warms up
                 speeds[name].append(steps / (time.process_time() - start))
+    return speeds
+
+
+def compare_streams() -> None:
+    """Stream 2 beside stream 1."""
+    print(f"\nenv-steps per CPU second, stream 2 is computed by {implementation()}")
+    print(f"{'':38s} {'stream 1':>10s} {'stream 2':>10s} {'ratio':>7s}")
+    for name, case in STREAMS.items():
+        for flights in SIZES:
+            found = measure({str(stream): partial(case, flights, stream) for stream in (1, 2)})
+            one, two = map(statistics.median, found.values())
+            print(f"{f'{name}, {flights:,} flights':38s} {one:10,.0f} {two:10,.0f} {two / one:7.2f}")
+
+
+def main() -> None:
+    speeds = measure(CASES)
     base = statistics.median(next(iter(speeds.values())))
     print(f"{'env-steps per CPU second':48s} {'median':>10s} {'min':>10s} {'max':>10s} {'ratio':>7s}")
     for name, measured in speeds.items():
         median = statistics.median(measured)
         print(f"{name:48s} {median:10,.0f} {min(measured):10,.0f} {max(measured):10,.0f} {median / base:7.3f}")
+    compare_streams()
 
 
 if __name__ == "__main__":
