@@ -28,7 +28,7 @@ def typed(tmp_path, monkeypatch, capsys):
     folder = SweepFolder.new(Path("results"), "quickstart")
     folder.path.mkdir(parents=True)
     folder.write_start({"name": "quickstart"}, {})
-    save(str(folder.best), dual={"optimism": 0.2})
+    save(str(folder.best), dual={"traffic": "filter"})
     folder.write_end({"winner": {"trial": "quickstart-07"}, "reason": "", "leaderboard": []}, [{"rank": 1}])
     write_budgets("flights.jsonl", (56.0, 75.0), left=0.8, flights=120)
 
