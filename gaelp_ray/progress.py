@@ -19,6 +19,7 @@ from typing import Any
 from gaelp_ray.checkpoint import Model, load_model, save_model, write_json
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ModelError, StorageError
+from gaelp_ray.market.stream import FIRST_STREAM, STREAM
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +66,13 @@ class Checkpoints:
         self._require_same(_flat(model.config.to_dict()), _flat(config.to_dict()))
         try:
             told = json.loads((self.last / PROGRESS).read_text(encoding="utf-8"))
-            return Progress(model, int(told["iterations"]), list(told["episodes"]), list(told.get("reference", [])))
+            found = Progress(model, int(told["iterations"]), list(told["episodes"]), list(told.get("reference", [])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{self.last / PROGRESS} is damaged ({error}): delete {self.folder} to start anew"
             ) from None
+        self._require_same_stream(config, told.get("stream", FIRST_STREAM))
+        return found
 
     def _require_same(self, there: dict[str, Any], now: dict[str, Any]) -> None:
         other = sorted(key for key in there.keys() | now.keys() if there.get(key) != now.get(key))
@@ -79,6 +82,13 @@ class Checkpoints:
                     f"{self.folder} holds a training with another configuration ({key}: {there.get(key)} there, "
                     f"{now.get(key)} now): give another experiment name, or delete the folder to start anew"
                 )
+
+    def _require_same_stream(self, config: GAELPExperimentConfig, stream: int) -> None:
+        if config.env is None and stream != STREAM:
+            raise StorageError(
+                f"{self.folder} holds a training on random-number stream {stream}, this version uses stream {STREAM}: "
+                "give another experiment name, or delete the folder to start anew"
+            )
 
     def save(self, progress: Progress) -> Path | None:
         """Write a checkpoint and remove the one before; None, and one warning, where the folder cannot be written."""
@@ -91,7 +101,8 @@ class Checkpoints:
         try:
             save_model(scratch, progress.model)
             names = ("iterations", "episodes", "reference")
-            write_json(scratch / PROGRESS, {name: getattr(progress, name) for name in names})
+            told = {name: getattr(progress, name) for name in names}
+            write_json(scratch / PROGRESS, told | {"stream": STREAM})
             scratch.rename(target)
         except OSError as error:
             if not self._refused:

@@ -12,7 +12,8 @@ import pytest
 from gaelp_ray.checkpoint import Model, load_model
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.errors import ModelError, StorageError
-from gaelp_ray.progress import Checkpoints, Progress
+from gaelp_ray.market.stream import STREAM
+from gaelp_ray.progress import PROGRESS, Checkpoints, Progress
 from gaelp_ray.worlds import untrained, world_of
 
 CONFIG = GAELPExperimentConfig(agent_type="constant", num_episodes=8, batch_size=4)
@@ -157,6 +158,19 @@ def test_damaged_agent_is_refused_with_the_remedy(one, name, words):
     (line,) = str(refused.value).splitlines()
     assert words in line
     assert line.endswith(f", or delete {one.folder} to start anew")
+
+
+def test_a_training_on_another_random_number_stream_is_not_continued(one):
+    path = one.last / PROGRESS
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert told.pop("stream") == STREAM
+    path.write_text(json.dumps(told), encoding="utf-8")  # as versions before streams were numbered wrote it
+    with pytest.raises(StorageError) as refused:
+        one.load(CONFIG)
+    assert str(refused.value) == (
+        f"{one.folder} holds a training on random-number stream 1, this version uses stream {STREAM}: give another "
+        "experiment name, or delete the folder to start anew"
+    )
 
 
 @pytest.mark.parametrize(

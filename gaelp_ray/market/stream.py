@@ -29,6 +29,9 @@ Word = npt.NDArray[np.uint64]
 STREAM: Final = 2
 """Version of the random numbers: sweeps and models record it, as numbers of different versions cannot be compared."""
 
+FIRST_STREAM: Final = 1
+"""The stream of sweeps, trainings and models that name none."""
+
 
 class Purpose(IntEnum):
     """What a random number decides. The two uniforms of a block are named in order."""

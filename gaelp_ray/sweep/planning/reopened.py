@@ -12,14 +12,11 @@ from typing import Any
 from gaelp_ray.errors import StorageError, SweepFileError
 from gaelp_ray.market import Market
 from gaelp_ray.market.market import is_market_file
-from gaelp_ray.market.stream import STREAM
+from gaelp_ray.market.stream import FIRST_STREAM, STREAM
 from gaelp_ray.sweep.format.document import read_document
 from gaelp_ray.sweep.planning.plan import SweepPlan, base_config, flat, plan_sweep
 from gaelp_ray.sweep.store.folder import SPEC, SweepFolder
 from gaelp_ray.sweep.store.journal import History
-
-FIRST_STREAM = 1
-"""The random-number stream of sweeps whose provenance.json names none."""
 
 
 def plan_in(folder: SweepFolder, history: History, settings: Sequence[str] = ()) -> SweepPlan:

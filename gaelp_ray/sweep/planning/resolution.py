@@ -27,6 +27,9 @@ from gaelp_ray.worlds import untrained
 AGENTS = 6
 """Planned trials whose untrained agents stand for the arms of the race."""
 
+ALIKE = 0.002
+"""Standard deviation, as a share of the score, below which two agents differ by less than training will make them."""
+
 POWER = 0.8
 """Share of races that find the smallest difference."""
 
@@ -64,7 +67,7 @@ def measure_resolution(plan: SweepPlan) -> Resolution | None:
     deviations = [
         (one - other).deviation / ((one.value + other.value) / 2.0) for one, other in combinations(measured, 2)
     ]
-    differing = [deviation for deviation in deviations if deviation > 0.0]
+    differing = [deviation for deviation in deviations if deviation > ALIKE]
     if not differing:
         return None
     deviation = median(differing)
