@@ -100,7 +100,7 @@ def _closing_lines(result: SweepResult) -> Iterator[Text]:
 
 
 def chosen(record: Mapping[str, Any]) -> Iterator[str]:
-    """What the choice took, and how much of the search's value was luck, from what selection.json holds."""
+    """What the choice took, and how much of the advantage in the search was luck, from what selection.json holds."""
     if change := record.get("change"):
         yield f"changed: {change}"
     if race := record.get("race"):
@@ -111,7 +111,12 @@ def chosen(record: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _played(record.get("play_off"))
     winner = record["winner"] or {}
-    if winner.get("shrinkage") is not None:
+    if winner.get("search_advantage") is not None:
+        yield (
+            f"luck: {winner['shrinkage']:+.3f} of the advantage over the default configuration ({_score_of(record)} "
+            f"{winner['search_advantage']:+.3f} in the search, {winner['fresh_advantage']:+.3f} on fresh flights)"
+        )
+    elif winner.get("shrinkage") is not None:  # an earlier version's: search and fresh flights have different levels
         yield (
             f"luck: {winner['shrinkage']:+.3f} ({_score_of(record)} {winner['search_score']:.3f} in the search, "
             f"{winner['reflown_score']:.3f} on fresh flights)"

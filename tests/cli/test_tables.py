@@ -33,6 +33,11 @@ def test_what_a_choice_took_is_said():
     assert "; confirmed at attempt 2" in next(
         chosen({"winner": winner, "race": race | {"attempt": 2}} | {"metric": "roas"})
     )
+    lasting = {"search_advantage": 0.5, "fresh_advantage": 0.375, "shrinkage": 0.125}
+    assert list(chosen({"winner": lasting, "metric": "roas", "score": "expected_delivered_roas"})) == [
+        "luck: +0.125 of the advantage over the default configuration (expected_roas +0.500 in the search, +0.375 on "
+        "fresh flights)"
+    ]
     played = {"leader": "b", "flights": 512, "difference": 0.1, "low": 0.05, "high": 0.15, "verdict": "above"}
     beside = "play-off: b against the control arm on 512 fresh flights: "
     assert list(chosen({"winner": None, "play_off": played})) == [f"{beside}above (+0.100 [+0.050, +0.150])"]

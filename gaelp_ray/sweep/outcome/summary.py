@@ -15,6 +15,7 @@ from gaelp_ray.records import SCORE, SCORE_NAMES, EpisodeMetrics, score_metric, 
 from gaelp_ray.results import Candidate, Selection, TrialResult
 from gaelp_ray.simulator.own import OwnEnv
 from gaelp_ray.sweep.outcome import about, markets
+from gaelp_ray.sweep.outcome.advantage import advantage_of
 from gaelp_ray.sweep.planning.applicability import applicable
 from gaelp_ray.sweep.planning.constraints import Constraint, violations
 from gaelp_ray.sweep.planning.plan import SweepPlan
@@ -57,6 +58,7 @@ def _row(
     flown = arm.evaluation.as_dict() if arm else {}
     names = (*RANKED, "estimator", "roas", "roas_low", "roas_high", "delivery", "optimality", "cpa")
     search, reflown = trial.score(metric) if trial else math.nan, float(flown.get(score_metric(metric), math.nan))
+    advantage = advantage_of(arm, selection.ranking, metric) if arm else None
     return {
         "trial": label,
         "role": arm.role if arm else "not re-flown",
@@ -67,7 +69,7 @@ def _row(
         "search_score": search if trial else None,
         "search_se": _known(trial.standard_error(metric)) if trial else None,
         "reflown_score": _known(reflown),
-        "shrinkage": _known(search - reflown),
+        "shrinkage": advantage.shrinkage if advantage else None,
         **_raced(arm),
         "seeds": len(trial.seeds) if trial else 0,
         "config_id": trial.config_id if trial else "",
@@ -121,7 +123,7 @@ def selection_record(plan: SweepPlan, selection: Selection, board: Sequence[Mapp
         "rule": selection.rule,
         "tied": list(selection.tied),
         "reason": selection.reason,
-        "winner": winner_record(selection.winner, spec.metric.name) if selection.winner else None,
+        "winner": winner_record(selection.winner, selection, spec.metric.name) if selection.winner else None,
         "versus_default": selection.versus_default.as_dict() if selection.versus_default else None,
         "versus_reference": selection.versus_reference.as_dict() if selection.versus_reference else None,
         "markets": markets.record(plan, selection),
@@ -138,9 +140,9 @@ def selection_record(plan: SweepPlan, selection: Selection, board: Sequence[Mapp
     }
 
 
-def winner_record(winner: Candidate, metric: str) -> dict[str, Any]:
-    """Who was kept, and what it earned when confirmed; beside the value of the search, part of which is luck."""
-    trial = winner.trial
+def winner_record(winner: Candidate, selection: Selection, metric: str) -> dict[str, Any]:
+    """The selected arm, what it earned when confirmed, and how much of its advantage in the search lasted."""
+    trial, advantage = winner.trial, advantage_of(winner, selection.ranking, metric)
     search, reflown = trial.score(metric) if trial else math.nan, winner.evaluation.as_dict()[score_metric(metric)]
     return {
         "trial": winner.label,
@@ -150,7 +152,9 @@ def winner_record(winner: Candidate, metric: str) -> dict[str, Any]:
         "weights": dict(winner.weights),
         "search_score": _known(search),
         "reflown_score": _known(reflown),
-        "shrinkage": _known(search - reflown),
+        "search_advantage": advantage.search if advantage else None,
+        "fresh_advantage": advantage.fresh if advantage else None,
+        "shrinkage": advantage.shrinkage if advantage else None,
         "evaluation": winner.evaluation.as_dict(),
         "intervals": about.ends(winner.evaluation),
         "markets": {name: evaluation.as_dict() for name, evaluation in winner.markets.items()},
@@ -192,7 +196,7 @@ A {agent} bidder for the {"environment" if own else "market"} `{plan.market.name
 `{winner.label}`).{f" Trained by the W&B run `{run}`." if run else ""} SHA-256 of the \
 {"environment" if own else "market"}: `{plan.market.hash}`.
 
-{_numbers(plan, winner)}
+{_numbers(plan, selection, winner)}
 Decision: {selection.reason}.
 {markets.section(plan, winner)}
 ## Parameters that the sweep chose
@@ -216,7 +220,7 @@ not flatter them.
 """
 
 
-def _numbers(plan: SweepPlan, winner: Candidate) -> str:
+def _numbers(plan: SweepPlan, selection: Selection, winner: Candidate) -> str:
     """What the model earned when it was confirmed, as a table."""
     metrics = winner.evaluation.metrics
     within = partial(about.within, winner.evaluation)
@@ -228,7 +232,7 @@ def _numbers(plan: SweepPlan, winner: Candidate) -> str:
 | optimality | {shown(metrics.optimality, "{:.1%}", "of the hindsight optimum")}{within("optimality", "{:.1%}")} |
 | cost per conversion | {shown(metrics.cpa, "{:.2f}", plan.market.currency)}{within("cpa", "{:.2f}")} |
 | flights | {metrics.flights} fresh ones, never used in training, search or choice |
-{_shrunk(winner, plan.spec.metric.name)}"""
+{_advantage(selection, winner, plan.spec.metric.name)}"""
 
 
 def _score_in_words(metrics: EpisodeMetrics) -> str:
@@ -236,11 +240,12 @@ def _score_in_words(metrics: EpisodeMetrics) -> str:
     return f"{SCORE_NAMES[metrics.estimator]} ({metrics.estimator} revenue / budget)"
 
 
-def _shrunk(winner: Candidate, metric: str) -> str:
-    """A row on how much of the search's value was luck."""
-    search = winner.trial.score(metric) if winner.trial else math.nan
-    if not math.isfinite(search):
+def _advantage(selection: Selection, winner: Candidate, metric: str) -> str:
+    """A row on how much of the advantage over the control arm lasted; empty where that is unknown."""
+    found = advantage_of(winner, selection.ranking, metric)
+    if found is None:
         return ""
-    score = score_metric(metric)
-    reflown = float(winner.evaluation.as_dict()[score])
-    return f"| {score} in the search | {search:.3f}, of which {search - reflown:+.3f} did not last |\n"
+    return (
+        f"| {score_metric(metric)} above the default configuration | {found.fresh:+.3f}; {found.search:+.3f} in the "
+        "search, on the flights that selected it |\n"
+    )

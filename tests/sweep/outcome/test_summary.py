@@ -241,10 +241,9 @@ def test_card_says_what_the_model_is_and_what_it_earned(plan):
     assert "gaelp-ray evaluate DIR" in text and 'load_best("DIR")' in text and "Limits" in text
     assert plan.market.hash in text and "Trained by" not in text
     assert "Trained by the W&B run `team/demo/trip-00-abc`." in summary.card(plan, WON, "team/demo/trip-00-abc")
-    assert (
-        f"| expected_delivered_roas in the search | 5.000, of which {5.0 - metrics.delivered_roas:+.3f} did not last |"
-        in text
-    )
+    ahead = metrics.delivered_roas - ARMS[0].evaluation.metrics.delivered_roas
+    row = f"{ahead:+.3f}; +1.000 in the search, on the flights that selected it |"
+    assert f"| expected_delivered_roas above the default configuration | {row}" in text
     assert "flights that had no part in choosing" in text and "winner of the sweep `trip`" in text
 
 
@@ -269,15 +268,23 @@ def test_a_tie_is_told_with_its_rule_and_whom_it_ties_with(plan):
     assert (logged["decision"], logged["rule"], logged["tied"]) == ("tie", CONTROL, "trip-00")
 
 
-def test_what_the_search_promised_and_what_is_left_of_it(plan):
-    evaluation = ARMS[1].evaluation.metrics.delivered_roas
+def test_luck_is_what_did_not_last_of_the_advantage_over_the_control_arm(plan):
+    fresh, of_control = (ARMS[n].evaluation.metrics.delivered_roas for n in (1, 0))
     record = summary.selection_record(plan, WON, board())
-    winner = {name: record["winner"][name] for name in ("search_score", "reflown_score", "shrinkage")}
-    assert winner == {"search_score": 5.0, "reflown_score": evaluation, "shrinkage": pytest.approx(5.0 - evaluation)}
-    assert {f"winner/{name}": value for name, value in winner.items()}.items() <= summary.run_summary(record).items()
-    assert {name: board()[0][name] for name in winner} == winner
-    assert [row["shrinkage"] for row in board()[4:]] == [None] * 3
-    assert board()[1]["shrinkage"] is None  # nobody has searched for the reference line
+    names = ("search_score", "reflown_score", "search_advantage", "fresh_advantage", "shrinkage")
+    winner = {name: record["winner"][name] for name in names}
+    advantage = {"search_advantage": 1.0, "fresh_advantage": fresh - of_control}
+    lost = {"shrinkage": pytest.approx(1.0 - (fresh - of_control))}
+    assert winner == {"search_score": 5.0, "reflown_score": fresh} | advantage | lost
+    assert record["winner"]["shrinkage"] == summary.run_summary(record)["winner/shrinkage"] == board()[0]["shrinkage"]
+    # The reference line, the control arm, an arm that was not confirmed, and those that were not flown.
+    assert [row["shrinkage"] for row in board()[1:]] == [None] * 6
+
+
+def test_a_control_arm_that_is_selected_has_no_advantage_over_itself(plan):
+    record = summary.selection_record(plan, TIED, board())
+    assert record["winner"]["search_advantage"] is record["winner"]["shrinkage"] is None
+    assert "above the default configuration" not in summary.card(plan, TIED)
 
 
 def test_row_says_what_its_numbers_rest_on_and_how_its_race_went():
