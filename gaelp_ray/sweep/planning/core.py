@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from gaelp_ray.core import implementation
-from gaelp_ray.core.library import load
+from gaelp_ray.core.library import SWITCH, load
 from gaelp_ray.market import Market
 from gaelp_ray.market.compiled_auction import is_in_c
 from gaelp_ray.sweep.planning.plan import SweepPlan
@@ -16,10 +17,11 @@ def core_remarks(plan: SweepPlan) -> Iterator[str]:
     if not isinstance(plan.market, Market):
         return
     if load().library is None:
-        yield (
-            f"the simulator runs in {implementation()}: the same numbers, 9 to 28 times slower (decision 033). Install "
-            "gaelp_ray again where there is a C compiler (cc, gcc or clang), or ziglang on the package index"
+        install = (
+            "Install gaelp_ray again where there is a C compiler (cc, gcc or clang), or ziglang on the package index"
         )
+        remedy = f"Unset {SWITCH}" if os.environ.get(SWITCH) else install
+        yield f"the simulator runs in {implementation()}: the same numbers, 9 to 28 times slower (decision 033). {remedy}"
     elif not is_in_c(plan.market.landscape):
         kind = "a first-price auction" if plan.market.landscape.pricing.first_price else "price tables"
         yield f"{plan.market.name} has {kind}: the simulator draws its hours in numpy, several times slower"

@@ -35,12 +35,19 @@ def test_markets_that_c_draws_are_not_remarked(remarked):
     assert remarked() == remarked("trial.market=kag-social", "trial.conversion_delay=24") == []
 
 
-def test_a_machine_without_the_library_is_told_what_to_install(remarked):
+def test_a_machine_without_the_library_is_told_what_to_install(remarked, monkeypatch):
+    monkeypatch.delenv("GAELP_CORE", raising=False)
     (remark,) = remarked(library=None)
     assert remark.startswith(
         "the simulator runs in numpy (no compiled library): the same numbers, 9 to 28 times slower"
     )
     assert "gcc" in remark and "ziglang" in remark
+
+
+def test_who_switched_the_library_off_is_told_how_to_switch_it_on(remarked, monkeypatch):
+    monkeypatch.setenv("GAELP_CORE", "numpy")
+    (remark,) = remarked(library=None)
+    assert remark.endswith("Unset GAELP_CORE")
 
 
 @pytest.mark.parametrize(
