@@ -21,7 +21,8 @@ def core_remarks(plan: SweepPlan) -> Iterator[str]:
             "Install gaelp_ray again where there is a C compiler (cc, gcc or clang), or ziglang on the package index"
         )
         remedy = f"Unset {SWITCH}" if os.environ.get(SWITCH) else install
-        yield f"the simulator runs in {implementation()}: the same numbers, 9 to 28 times slower (decision 033). {remedy}"
+        slower = "the same numbers, 9 to 28 times slower (decision 033)"
+        yield f"the simulator runs in {implementation()}: {slower}. {remedy}"
     elif not is_in_c(plan.market.landscape):
         kind = "a first-price auction" if plan.market.landscape.pricing.first_price else "price tables"
         yield f"{plan.market.name} has {kind}: the simulator draws its hours in numpy, several times slower"
