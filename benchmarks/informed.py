@@ -81,7 +81,7 @@ class InformedDual(BayesDual):
 
 
 class KnownRates:
-    """The true conversion rates, in the place of a RatePosterior."""
+    """The true conversion rates, instead of a RatePosterior."""
 
     def __init__(self, hidden: Hidden) -> None:
         self._rate, self._hour = hidden.conversion_rate, 0
@@ -97,7 +97,7 @@ class KnownRates:
 
 
 class KnownTraffic:
-    """The true levels, and as much of the traffic to come as is told, in the place of a TrafficFilter."""
+    """Replaces TrafficFilter: the true levels, and the true traffic as far ahead as the knowledge reaches."""
 
     def __init__(self, hidden: Hidden, market: Landscape, told: frozenset[str]) -> None:
         self._hidden, self._usual, self._told, self._hour = hidden, market.traffic, told, 0

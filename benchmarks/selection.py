@@ -3,7 +3,7 @@
 No simulator: arms whose truth is known, flown thousands of times. How much their flights vary was measured on five
 BayesDual bidders (default constants, optimism 0.1, shade 0.05, traffic_use 0.8, the traffic filter) on 1,536 common
 flights of airfrance-search. The standard deviation of one flight's part in the score is 40 % of it, nearly all of it
-common to all arms. That of a paired difference is 15.3 to 16.5 % of the score, 16.1 % in the median, if the score
+common to all arms. A paired difference has 15.3 to 16.5 % of the score, 16.1 % in the median, if the score
 counts revenue, and 1.6 to 2.6 %, 1.8 % in the median, if it counts expected revenue, which leaves out the luck of
 single orders. Their scores by expected revenue differ by 0.04 to 1.3 %. In the quickstart of the README, the truths of
 13 trials differ by 0.5 % (standard deviation).
@@ -83,7 +83,7 @@ class Field:
     lucks: Sequence[Luck]
 
     def fly(self, seeds: Sequence[int], arms: Sequence[str], number: int, flights: int) -> dict[str, FlightTotals]:
-        """One round of common flights, decided by its seeds and its number, whoever takes part.
+        """One round of common flights, a function of its seeds and its number, not of the arms.
 
         The score may count revenue or expected revenue; what they are without an arm's own luck is `oracle_revenue`.
         """

@@ -26,7 +26,7 @@ from gaelp_ray.agents import reference_bidder
 from gaelp_ray.core import implementation
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.stream import STREAM
-from gaelp_ray.simulator.luck import StreamNumber
+from gaelp_ray.simulator.random_streams import StreamNumber
 from gaelp_ray.training import fly, make_untrained, train
 
 RUNS = 5

@@ -62,7 +62,7 @@ def _built(root: Path, scratch: Path) -> Path:
     # Where setuptools is recent enough, no index is asked for another one.
     has_setuptools = int(metadata.version("setuptools").split(".")[0]) >= 77 if _has("setuptools") else False
     isolation = ["--no-build-isolation"] if has_setuptools else []
-    # For any platform: a node that is no machine of this kind leaves the compiled core unused, and computes in numpy.
+    # Tagged for any platform: nodes of another platform ignore the compiled core and compute in numpy.
     platform = "--config-settings=--build-option=--plat-name=any"
     _run_pip("wheel", "--no-deps", *isolation, platform, "--wheel-dir", wheels, source)
     return next(wheels.glob("*.whl"))

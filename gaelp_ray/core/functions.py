@@ -23,7 +23,7 @@ ELEMENTWISE = {"exp": 1, "log": 1, "ndtr": 1, "ndtri": 1, "poisson": 2, "binomia
 
 
 def compiled(function: Callable[Arguments, FloatArray]) -> Callable[Arguments, FloatArray]:
-    """Let the library compute a function of ELEMENTWISE, where there is one: it has its name and its bits."""
+    """Decorator: the library computes this function of ELEMENTWISE if it is loaded, with the same name and bits."""
     name = function.__name__
 
     @wraps(function)

@@ -212,7 +212,7 @@ def in_a_row(clicks: IntArray) -> tuple[npt.NDArray[np.bool_], IndexArray]:
 
 
 def serve(bill: FloatArray, time: FloatArray, channel: IndexArray, purse: Purse) -> tuple[FloatArray, FloatArray]:
-    """Pay clicks, (F, K) in order of time, until purses are empty; where there is no click, the bill is 0 at time 1.
+    """Pay clicks, (F, K) in order of time, until purses are empty; a place without a click has a bill of 0 at time 1.
 
     Returns what is paid of each click, (F, K), and the share of the hour in which each channel was served, (F, S) or
     (F, 1) without caps.

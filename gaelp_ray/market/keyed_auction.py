@@ -135,7 +135,7 @@ def _charge(cells: Cells, clicks: FloatArray, prices: Clearing, chance: FloatArr
 def _may_run_out(purse: Purse, clicks: FloatArray, cost: FloatArray, prices: Clearing) -> list[IndexArray]:
     """Flights whose clicks may cost more than a purse holds, as indices in blocks.
 
-    Decided by the clicks, as in auction.py, with Bernstein's inequality in the place of Bennett's: a little wider, and
+    Decided by the clicks, as in auction.py, with Bernstein's inequality instead of Bennett's: a little wider, and
     free of transcendental functions.
     """
     mean, variance = clicks * prices.mean, clicks * prices.variance

@@ -247,7 +247,7 @@ def _binomial_expansion(n: FloatArray, p: FloatArray, w: FloatArray) -> FloatArr
 
 
 def gamma(shape: FloatArray, cells: Cells, purpose: Purpose) -> FloatArray:
-    """Gamma draws of these shapes, > 0, and scale 1; in the shape of `shape`, which is that of the cells.
+    """Gamma draws of these shapes, > 0, and scale 1; in the shape of `shape`, which equals the cells' shape.
 
     Marsaglia & Tsang (2000), A simple method for generating gamma variables: attempt after attempt of each cell until
     its proposal is accepted. For shapes below 1, the draw of shape + 1 times U^(1 / shape).

@@ -23,8 +23,8 @@ from gaelp_ray.market.observation import Observation
 from gaelp_ray.market.stream import STREAM
 from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.simulator.hidden import Hidden
-from gaelp_ray.simulator.luck import KeyedLuck, Luck, SequentialLuck, StreamNumber
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
+from gaelp_ray.simulator.random_streams import KeyedStream, RandomStream, SequentialStream, StreamNumber
 
 Action = npt.NDArray[np.float32]
 Reward = Literal["ROAS_optimized", "expected_ROAS", "regret"]
@@ -45,10 +45,10 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
             one), and an hour's reward says at once whether its money was well spent: lambda x budget left is a
             potential (Ng, Harada & Russell 1999), the optimum's surplus a baseline.
         copies: the B flights are B / copies different ones, each flown `copies` times, block after block: what is
-            hidden is common to the copies. The luck of the auctions is with stream 2, too, and not with stream 1.
+            hidden is common to the copies; with stream 2 the draws of the auctions are, too.
         stream: 1: random numbers of one generator, in the order of the draws; 2: random numbers that belong to (seed,
-            flight, hour, channel, purpose), so that a flight is the same in any batch, and flights that are flown by
-            different bidders share all luck. reset(options={"first_flight": k}) then numbers the flights k, k + 1, ...
+            flight, hour, channel, purpose), so that a flight is the same in any batch and different bidders share all
+            random numbers. reset(options={"first_flight": k}) then numbers the flights k, k + 1, ...
 
     Raises MarketError for an unknown market. The last step's info holds the sums of every flight, (B,) arrays
     under the names of FlightTotals.
@@ -86,23 +86,23 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         Raises ValueError where stream 2 is given a seed of more than 64 bits, or stream 1 a first flight.
         """
         super().reset(seed=seed)
-        self._luck = self._new_luck(seed, (options or {}).get("first_flight", 0))
-        self._hidden = self._luck.hidden()
-        self._ledger = self._luck.ledger(self._hidden.budget)
+        self._random = self._new_random(seed, (options or {}).get("first_flight", 0))
+        self._hidden = self._random.hidden()
+        self._ledger = self._random.ledger(self._hidden.budget)
         self._optimum: Optimum | None = None
         return self._ledger.observe(), {}
 
-    def _new_luck(self, seed: int | None, first_flight: int) -> Luck:
+    def _new_random(self, seed: int | None, first_flight: int) -> RandomStream:
         if self._stream == 1:
             if first_flight:
                 raise ValueError("first_flight: with stream 1 flights have no numbers; use stream=2")
-            return SequentialLuck(self.np_random, self.landscape, self.num_envs, self._copies)
+            return SequentialStream(self.np_random, self.landscape, self.num_envs, self._copies)
         # Flights that start without a seed follow from the last one that was given.
         key = int(self.np_random.integers(2**64, dtype=np.uint64)) if seed is None else seed
         if key >= 2**64:
             raise ValueError(f"seed {seed}: with stream 2 seeds lie below 2^64")
         numbers = np.arange(first_flight, first_flight + self.num_envs // self._copies)
-        return KeyedLuck(key, self.landscape, numbers, self._copies)
+        return KeyedStream(key, self.landscape, numbers, self._copies)
 
     def step(self, actions: Action) -> StepResult:
         """Bid for one hour. Spend never exceeds the budget; the 168th step ends every flight.
@@ -122,7 +122,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         if not np.isfinite(actions).all():
             raise self._not_finite(actions)
         ledger, t = self._ledger, self._ledger.hour
-        drawn = self._luck.draw(self._hidden, ledger, actions)
+        drawn = self._random.draw(self._hidden, ledger, actions)
         earned = ledger.book(drawn.outcome, self._hidden.conversion_rate[t], drawn.bids)
         done = ledger.hour == HOURS
         reward = self._reward(drawn.outcome, earned, drawn.hour)

@@ -38,7 +38,7 @@ class CompiledLedger(Ledger):
         return _restored, (self._market, state)
 
     def restore(self, library: ctypes.CDLL) -> None:
-        """Go on with arrays that have been replaced."""
+        """Point the library to arrays that were replaced."""
         self._books = self._in_c(library)
 
     def _in_c(self, library: ctypes.CDLL) -> CompiledBooks:

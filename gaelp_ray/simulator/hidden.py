@@ -97,7 +97,7 @@ def draw_hidden(rng: np.random.Generator, market: Landscape, flights: int) -> Hi
 def draw_hidden_keyed(cells: Cells, market: Landscape) -> Hidden:
     """Draw the truth of the flights `cells.flight`, (B, 1), on the channels `cells.channel`, (S,), by their keys.
 
-    The law is that of draw_hidden(). A flight is the same whatever other flights are drawn with it.
+    The same distribution as draw_hidden(). A flight does not depend on the other flights of the batch.
     """
     ctr, conversion_rate = cells.uniforms(Purpose.RATES)
     traffic = cells.at(hour=np.arange(HOURS)[:, None, None], channel=np.array([0])).uniforms(Purpose.TRAFFIC)

@@ -21,7 +21,7 @@ def implementation_with(value: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder in the place of the package's; the choice is made anew."""
+    """An empty folder instead of the package's; the choice is made anew."""
     monkeypatch.setattr(library, "FOLDER", tmp_path)
     monkeypatch.delenv(library.SWITCH, raising=False)
     library.load.cache_clear()

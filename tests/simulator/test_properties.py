@@ -140,12 +140,12 @@ def some_of(hidden: Hidden, rows: np.ndarray) -> Hidden:
 def flown(hidden: Hidden, market: Market, actions: np.ndarray, chance: RowByRow) -> tuple[np.ndarray, ...]:
     """(observations (T, B, D), rewards (T, B), sums (K, B)) of flights with this truth and this chance.
 
-    On stream 1, whose generator can be replaced; that flights of stream 2 are independent is tested in test_luck.py.
+    On stream 1, whose generator can be replaced; test_random_streams.py tests that flights of stream 2 are independent.
     """
     env = AdCampaignVectorEnv(actions.shape[1], market, stream=1)
     env.reset(seed=0)
     env._hidden, env._ledger = hidden, Ledger(env.landscape, hidden.budget)
-    env._luck = replace(env._luck, rng=chance)
+    env._random = replace(env._random, rng=chance)
     steps = [env.step(action)[:2] for action in actions]
     sums = [array for name, array in vars(env.totals()).items() if name != "steps"]
     return np.stack([obs for obs, _ in steps]), np.stack([reward for _, reward in steps]), np.stack(sums)

@@ -28,7 +28,7 @@ class Advantage:
 
 
 def advantage_of(arm: Candidate, arms: Sequence[Candidate], metric: str) -> Advantage | None:
-    """None for the control arm itself, where there is none, and for arms that the confirmation did not fly."""
+    """None for the control arm itself, in a sweep without one, and for arms that were not confirmed."""
     control = next((other for other in arms if other.role == "default"), None)
     if control is None or control.label == arm.label or not (arm.confirmed and control.confirmed):
         return None

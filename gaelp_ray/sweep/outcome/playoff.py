@@ -1,9 +1,9 @@
 """A play-off: where a race leaves open whether the control arm is the best, its leader must beat it on fresh flights.
 
-Nobody is moved off the default for a difference that may be none. But a race asks for an arm that is above all others,
-and leaves few flights for each. The play-off asks one question about one pair, on flights that did not choose the pair.
-It errs with probability (1 - confidence) / 2 at most: the paired interval has two sides, and only one of them can keep
-the leader. Pure: the flights come from a callable. Start at play_off().
+The default stays selected unless a difference is significant. A race must find one arm above all others and leaves few
+flights for each. The play-off tests one pair, on flights that did not select the pair. It errs with probability
+(1 - confidence) / 2 at most: only one side of the paired interval can select the leader. Pure: the flights come from a
+callable. Start at play_off().
 """
 
 from __future__ import annotations

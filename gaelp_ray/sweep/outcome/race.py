@@ -5,9 +5,9 @@ Pure: the flights come from a callable, so that a race needs neither Ray nor a s
 Arms are ranked by SCORE, the expected return on the whole budget: plain ROAS falls with spend and favours arms that
 spend less, and realised revenue hides small differences behind the luck of single orders.
 
-What it promises, with half of 1 - confidence as its error e; the other half is that of the play-off (playoff.py):
+What it promises, with half of 1 - confidence as its error e; the play-off (playoff.py) has the other half:
 
-- An arm that is no better than another is found above it with probability p = (1 - BOUNDS) e / 2 at most. Every ordered
+- An arm is found above one that is as good or better with probability p = (1 - BOUNDS) e / 2 at most. Every ordered
   pair of arms is one group-sequential test on the flights that both flew (evidence/group_sequential.py). Its looks are
   planned before the race (evidence/race_design.py); it may skip some and end at any time, whatever the data say.
 - All bounds of all arms together err with probability BOUNDS e at most. Every bound of an arm has a confidence sequence
@@ -18,7 +18,7 @@ What it promises, with half of 1 - confidence as its error e; the other half is 
   The worst case are two equal arms far above the others, where either may win: 2 p + BOUNDS e = e. With more arms as
   good, several errors must come together: benchmarks/selection.py measures less than for two.
 
-All of it is asymptotic in the number of flights: nobody is dropped on fewer than LEAST.
+The tests are asymptotic in the number of flights: no arm is dropped on fewer than LEAST.
 """
 
 from __future__ import annotations

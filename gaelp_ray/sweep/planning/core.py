@@ -18,10 +18,10 @@ def core_remarks(plan: SweepPlan) -> Iterator[str]:
         return
     if load().library is None:
         install = (
-            "Install gaelp_ray again where there is a C compiler (cc, gcc or clang), or ziglang on the package index"
+            "Install a C compiler (cc, gcc or clang) or make ziglang available to pip, then install gaelp_ray again"
         )
         remedy = f"Unset {SWITCH}" if os.environ.get(SWITCH) else install
-        slower = "the same numbers, 9 to 28 times slower (decision 033)"
+        slower = "the same numbers, 9 to 28 times slower than C (decision 033)"
         yield f"the simulator runs in {implementation()}: {slower}. {remedy}"
     elif not is_in_c(plan.market.landscape):
         kind = "a first-price auction" if plan.market.landscape.pricing.first_price else "price tables"

@@ -39,7 +39,7 @@ def test_a_machine_without_the_library_is_told_what_to_install(remarked, monkeyp
     monkeypatch.delenv("GAELP_CORE", raising=False)
     (remark,) = remarked(library=None)
     assert remark.startswith(
-        "the simulator runs in numpy (no compiled library): the same numbers, 9 to 28 times slower"
+        "the simulator runs in numpy (no compiled library): the same numbers, 9 to 28 times slower than C"
     )
     assert "gcc" in remark and "ziglang" in remark
 

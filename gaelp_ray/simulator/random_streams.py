@@ -1,7 +1,7 @@
-"""Where flights get their random numbers: stream 1, one generator for all, or stream 2, a key for each number.
+"""The random numbers of flights: stream 1 (one generator for a batch) or stream 2 (a key for each number).
 
-In stream 1 copies of a flight share what is hidden and draw auctions of their own. In stream 2 they share all luck, and
-a flight is the same whatever other flights are in its batch.
+In stream 1 copies of a flight share the hidden state and draw auctions of their own. In stream 2 they share all random
+numbers, and a flight does not depend on the other flights of its batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Drawn:
     outcome: Outcome
 
 
-class Luck(Protocol):
+class RandomStream(Protocol):
     """The random numbers of B flights."""
 
     def hidden(self) -> Hidden:
@@ -48,7 +48,7 @@ class Luck(Protocol):
 
 
 @dataclass(frozen=True)
-class SequentialLuck:
+class SequentialStream:
     """Stream 1: the numbers of a generator, in the order in which they are asked for."""
 
     rng: np.random.Generator
@@ -71,7 +71,7 @@ class SequentialLuck:
         return Drawn(hour, bids, draw(self.rng, hour, bids, ledger.purse))
 
 
-class KeyedLuck:
+class KeyedStream:
     """Stream 2: numbers that belong to (seed, flight, hour, channel, purpose, attempt).
 
     Args:
@@ -87,9 +87,9 @@ class KeyedLuck:
         self._single = Cells(seed, numbers[:, None], np.array(0), np.arange(landscape.channels))
         self._draw = auction_of(replace(self._single, flight=np.tile(numbers, copies)[:, None]), landscape)
 
-    def __reduce__(self) -> tuple[type[KeyedLuck], tuple[int, Landscape, npt.NDArray[np.int64], int]]:
+    def __reduce__(self) -> tuple[type[KeyedStream], tuple[int, Landscape, npt.NDArray[np.int64], int]]:
         """Copied and pickled without addresses of arrays."""
-        return KeyedLuck, self._arguments
+        return KeyedStream, self._arguments
 
     def hidden(self) -> Hidden:
         """What the flights never show, common to the copies."""

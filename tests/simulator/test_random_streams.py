@@ -1,4 +1,4 @@
-"""Stream 2: the law of whole flights is that of stream 1, a flight does not depend on its batch, bidders share luck."""
+"""Stream 2: flights have stream 1's distribution, do not depend on their batch, and bidders share random numbers."""
 
 import hashlib
 from dataclasses import fields, replace
