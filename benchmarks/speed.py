@@ -21,7 +21,7 @@ from functools import partial
 
 import numpy as np
 
-from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig
+from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, load_market
 from gaelp_ray.agents import reference_bidder
 from gaelp_ray.core import implementation
 from gaelp_ray.market.landscape import HOURS
@@ -30,12 +30,13 @@ from gaelp_ray.simulator.random_streams import StreamNumber
 from gaelp_ray.training import fly, make_untrained, train
 
 RUNS = 5
+MARKET = load_market("airfrance-search")  # reading its file takes as long as 64 flights
 
 
 def yardstick(flights: int) -> int:
     """The draws of one hour: two binomials and a Poisson per channel, nothing around them."""
     rng = np.random.default_rng(0)
-    market = AdCampaignVectorEnv(1).landscape
+    market = MARKET.landscape
     rate = np.broadcast_to(market.volume / 24.0, (flights, market.channels))
     for _ in range(HOURS):
         clicks = rng.binomial(rng.poisson(rate), market.ctr)
@@ -45,7 +46,7 @@ def yardstick(flights: int) -> int:
 
 def simulate(flights: int, stream: StreamNumber = STREAM) -> int:
     """Whole flights at constant bids: observation, budget and books included."""
-    env = AdCampaignVectorEnv(flights, stream=stream)
+    env = AdCampaignVectorEnv(flights, MARKET, stream=stream)
     env.reset(seed=0)
     action = np.full((flights, env.landscape.channels), -0.25, np.float32)
     for _ in range(HOURS):
@@ -55,7 +56,7 @@ def simulate(flights: int, stream: StreamNumber = STREAM) -> int:
 
 def bid(flights: int, stream: StreamNumber) -> int:
     """Whole flights of BayesDual with the hindsight optimum, as in an evaluation."""
-    env = AdCampaignVectorEnv(flights, stream=stream)
+    env = AdCampaignVectorEnv(flights, MARKET, stream=stream)
     fly(env, reference_bidder(env.landscape), ([1], [1]), explore=False)
     env.totals()
     return flights * HOURS
