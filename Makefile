@@ -49,7 +49,7 @@ monitoring: $(STAMP)  ## what `monitor` gains from the budgets in a log, on flig
 
 sb3: $(SB3)  ## the extra sb3: torch and stable-baselines3, for agents sb3:PPO, sb3:A2C, sb3:SAC and for bench
 
-$(STAMP): pyproject.toml constraints.txt setup.py build_backend.py gaelp_ray/core/market.c
+$(STAMP): pyproject.toml constraints.txt setup.py build_backend.py $(wildcard gaelp_ray/core/c/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.10: make PYTHON=python3.11 ..."; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \

@@ -1,7 +1,7 @@
 """Builds the compiled core with the package: a PEP 517 backend on setuptools, and the commands that setup.py registers.
 
-`gaelp_ray/core/market.c` becomes one shared library for each instruction set that the processors of this platform may
-have; `gaelp_ray/core/library.py` loads the best of them with ctypes. The compiler is the system's (`$CC`, cc, gcc or
+The files of `gaelp_ray/core/c` become one shared library for each instruction set that the processors of this platform
+may have; `gaelp_ray/core/library.py` loads the best of them with ctypes. The compiler is the system's (`$CC`, cc, gcc or
 clang). Where none works, pip installs the PyPI package ziglang for the build, which contains one. Where that is not to
 be had either, the package is built without the libraries: numpy then computes the same numbers.
 """
@@ -43,7 +43,7 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-SOURCE = "gaelp_ray/core/market.c"
+SOURCE = "gaelp_ray/core/c"
 
 LEVELS = {"x86_64": ("x86-64-v2", "x86-64-v3", "x86-64-v4")}
 """Instruction sets to build for, by machine; any other machine gets one library for all of its processors."""
@@ -93,27 +93,28 @@ def find_compiler() -> list[str]:
 def _works(compiler: list[str]) -> bool:
     """Whether it compiles for the first level: gcc before 11 does not, nor macOS's cc without its developer tools."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "works.c")
-        source.write_text("int works;\n", encoding="utf-8")
-        return not compile_library(compiler, next(iter(library_names().values())), source, Path(folder, "works.so"))
+        Path(folder, "works.c").write_text("int works;\n", encoding="utf-8")
+        level = next(iter(library_names().values()))
+        return not compile_library(compiler, level, Path(folder), Path(folder, "works.so"))
 
 
 def library_names() -> dict[str, str]:
     """File name, without its suffix, of each library of this platform -> its instruction set ("" for the only one)."""
     machine = platform.machine()
-    return {f"market-{sys.platform}-{level or machine}": level for level in LEVELS.get(machine, ("",))}
+    return {f"core-{sys.platform}-{level or machine}": level for level in LEVELS.get(machine, ("",))}
 
 
 def compile_library(compiler: list[str], level: str, source: Path, target: Path) -> str:
-    """Compile `source` to the shared library `target`; returns the reason of a failure, "" if there is none."""
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    """Compile the folder `source` to the shared library `target`; returns the reason of a failure, "" if there is none."""
+    files = sorted(source.glob("*.[ch]"))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     # Without a name, zig compiles for the processor at hand, other compilers for the platform's oldest.
     zig = f"-mcpu={level.replace('-', '_') or 'baseline'}"
     target_flags = [zig] if "ziglang" in compiler else [f"-march={level}"] if level else []
     target_flags += ["-mprefer-vector-width=512"] if level == "x86-64-v4" else []
     words = [*compiler, *FLAGS, *(LINUX_FLAGS if sys.platform == "linux" else []), *target_flags]
     target.parent.mkdir(parents=True, exist_ok=True)
-    words += [f'-DSOURCE_SHA256="{digest}"', "-o", str(target), str(source)]
+    words += [f'-DSOURCE_SHA256="{digest}"', "-o", str(target), *(str(file) for file in files if file.suffix == ".c")]
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
@@ -144,7 +145,7 @@ class BuildCore(build_ext):
         if reason:
             self.reason = f"{' '.join(compiler)}: {reason}"
         else:
-            self.built.append(name.removeprefix("market-"))
+            self.built.append(name.removeprefix("core-"))
 
     def get_ext_filename(self, fullname: str) -> str:
         """A library belongs to a platform, not to a version of Python."""
@@ -161,4 +162,5 @@ class PlatformWheel(bdist_wheel):
 
 def libraries() -> list[Extension]:
     """The libraries, as setuptools knows them; all optional."""
-    return [Extension(f"gaelp_ray.core.{name}", [SOURCE], optional=True) for name in library_names()]
+    files = [str(file) for file in sorted(Path(SOURCE).glob("*.[ch]"))]
+    return [Extension(f"gaelp_ray.core.{name}", files, optional=True) for name in library_names()]

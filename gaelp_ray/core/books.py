@@ -1,4 +1,4 @@
-"""The books of flights in C: the structure that market.c reads and updates."""
+"""The books of flights in C: the structure that books.h reads and updates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUMS = (
 
 
 class _Books(ctypes.Structure):
-    """`Books` of market.c."""
+    """`Books` of books.h."""
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("flights", INT), ("channels", INT)),

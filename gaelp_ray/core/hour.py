@@ -1,4 +1,4 @@
-"""One auction hour in C, for lognormal prices in second-price auctions: the structure that market.c reads and fills."""
+"""One auction hour in C, for lognormal prices in second-price auctions: the structure that hour.h reads and fills."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Constants(NamedTuple):
 
 
 class _Hour(ctypes.Structure):
-    """`Hour` of market.c."""
+    """`Hour` of hour.h."""
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("cells", INT), ("channels", INT), ("seed", WORD), ("hour", WORD)),

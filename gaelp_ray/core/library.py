@@ -21,7 +21,7 @@ SWITCH = "GAELP_CORE"
 """Environment variable: `numpy` leaves the compiled library unused."""
 
 FOLDER = Path(__file__).parent
-SOURCE = FOLDER / "market.c"
+SOURCE = FOLDER / "c"
 
 REQUIRED = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
@@ -70,7 +70,7 @@ def implementation() -> str:
 
 def library_path(level: str) -> Path:
     """Where the build puts the library of an instruction set; `level` is "" where a platform has a single one."""
-    return FOLDER / f"market-{sys.platform}-{level or platform.machine()}.so"
+    return FOLDER / f"core-{sys.platform}-{level or platform.machine()}.so"
 
 
 def supported_levels() -> list[str]:
@@ -100,7 +100,7 @@ def _processor_flags() -> set[str]:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Load a library, and check that it was built from the source beside it. Raises LibraryError."""
+    """Load a library, and check that it was built from the files in SOURCE. Raises LibraryError."""
     try:
         library = ctypes.CDLL(str(path))
         library.gaelp_abi.restype, library.gaelp_source.restype = ctypes.c_int64, ctypes.c_char_p
@@ -109,6 +109,7 @@ def open_library(path: Path) -> ctypes.CDLL:
         raise LibraryError(f"{path.name} cannot be loaded: {error}") from error
     if abi != ABI_VERSION:
         raise LibraryError(f"{path.name} has ABI version {abi}, not {ABI_VERSION}: install gaelp_ray again")
-    if source != hashlib.sha256(SOURCE.read_bytes()).hexdigest():
-        raise LibraryError(f"{path.name} was built from another {SOURCE.name}: install gaelp_ray again")
+    files = sorted(SOURCE.glob("*.[ch]"))
+    if source != hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest():
+        raise LibraryError(f"{path.name} was built from another source: install gaelp_ray again")
     return library

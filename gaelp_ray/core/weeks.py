@@ -1,4 +1,4 @@
-"""Price levels and conversion rates of whole flights in C: the structure that market.c reads and fills."""
+"""Price levels and conversion rates of whole flights in C: the structure that weeks.h reads and fills."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Departures(NamedTuple):
 
 
 class _Weeks(ctypes.Structure):
-    """`Weeks` of market.c."""
+    """`Weeks` of weeks.h."""
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("cells", INT), ("hours", INT), ("seed", WORD)),

@@ -61,7 +61,8 @@ def test_wheel_holds_the_libraries_and_serves_every_python_3(clone, backend, com
     assert len(lines) == 1 and lines[0].startswith("gaelp_ray: compiled core built for ")
     shutil.unpack_archive(wheel, clone / "site", "zip")
     assert names(clone / "site") == set(backend.library_names())
-    assert (clone / "site/gaelp_ray/core/market.c").read_bytes() == library.SOURCE.read_bytes()
+    for file in library.SOURCE.iterdir():
+        assert (clone / "site/gaelp_ray/core/c" / file.name).read_bytes() == file.read_bytes()
 
 
 def test_editable_install_puts_the_libraries_beside_their_source(clone, backend, compiler, monkeypatch):
@@ -83,7 +84,7 @@ def test_without_a_compiler_the_build_says_so_in_one_line(clone, no_compiler, ki
 
 def test_source_that_does_not_compile_is_named_in_that_line(clone, backend, compiler, monkeypatch):
     monkeypatch.setenv("CC", " ".join(compiler))
-    (clone / "gaelp_ray/core/market.c").write_text("int broken(void) { return missing; }\n", encoding="utf-8")
+    (clone / "gaelp_ray/core/c/market.c").write_text("int broken(void) { return missing; }\n", encoding="utf-8")
     _, (line,) = build(clone, "build_wheel")
     assert line.startswith("gaelp_ray: no compiled core (") and "missing" in line
 

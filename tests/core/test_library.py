@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 
@@ -60,10 +61,11 @@ def test_lesser_library_is_loaded_where_the_best_was_not_built(folder, backend, 
 
 
 def test_library_of_another_source_is_refused(folder, backend, compiler, tmp_path):
-    source = tmp_path / "market.c"
-    source.write_bytes(library.SOURCE.read_bytes() + b"\n/* changed */\n")
+    source = tmp_path / "c"
+    shutil.copytree(library.SOURCE, source)
+    (source / "changed.h").write_text("/* changed */\n", encoding="utf-8")
     build(backend, compiler, library.supported_levels()[0], source)
-    assert "was built from another market.c: install gaelp_ray again" in implementation()
+    assert "was built from another source: install gaelp_ray again" in implementation()
     assert library.load().library is None
 
 
@@ -80,9 +82,8 @@ def test_broken_library_is_refused(folder, content):
 
 
 def test_foreign_library_is_refused(folder, backend, compiler, tmp_path):
-    source = tmp_path / "other.c"
-    source.write_text("int other;\n", encoding="utf-8")
-    build(backend, compiler, library.supported_levels()[0], source)
+    (tmp_path / "other.c").write_text("int other;\n", encoding="utf-8")
+    build(backend, compiler, library.supported_levels()[0], tmp_path)
     assert "cannot be loaded" in implementation()
 
 

@@ -21,6 +21,9 @@ RAY_WHEEL = re.compile(r"ray-(?P<version>\d[\w.]*)-cp\d+")
 PYTHON = re.compile(r"(?:(?<![\w.])python|(?<=python=)|(?<=python==))(?P<version>3\.\d+)")
 IMAGE = re.compile(r"ray(?:-ml)?:(?P<version>\d+\.\d+\.\d+)\b(?:.*?-py(?P<python>3\d+))?")
 
+CODE = (".py", ".c", ".h")
+"""Suffixes of the files that must be those of this package."""
+
 
 def version_findings(file: ClusterFile) -> Iterator[Finding]:
     """Versions that differ, or that nothing holds equal."""
@@ -121,11 +124,11 @@ def wheel_findings(file: ClusterFile) -> Iterator[Finding]:
 
 def _is_current(wheel: Path) -> bool:
     package = Path(__file__).parents[2]
-    sources = [path for path in package.rglob("*") if path.suffix in (".py", ".c")]
+    sources = [path for path in package.rglob("*") if path.suffix in CODE]
     here = {f"gaelp_ray/{source.relative_to(package).as_posix()}": source for source in sources}
     try:
         with zipfile.ZipFile(wheel) as content:
-            sent = {item.filename: item.CRC for item in content.infolist() if item.filename.endswith((".py", ".c"))}
+            sent = {item.filename: item.CRC for item in content.infolist() if item.filename.endswith(CODE)}
     except (OSError, zipfile.BadZipFile):
         return False
     return sent == {name: zlib.crc32(source.read_bytes()) for name, source in here.items()}

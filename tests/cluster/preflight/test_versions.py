@@ -15,7 +15,7 @@ PACKAGE = Path(gaelp_ray.__file__).parent
 
 def wheel_of(folder: Path, changed: dict[str, str] | None = None) -> None:
     with zipfile.ZipFile(folder / "gaelp_ray-0.1.0-py3-none-any.whl", "w") as wheel:
-        for source in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.c")):
+        for source in (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.[ch]")):
             name = source.relative_to(PACKAGE.parent).as_posix()
             wheel.writestr(name, (changed or {}).get(name, source.read_bytes()))
 
@@ -39,7 +39,7 @@ def test_the_wheel_of_this_package_is_current(desk):
 
 
 @pytest.mark.parametrize(
-    "changed", ["gaelp_ray/config.py", "gaelp_ray/cluster/preflight/check.py", "gaelp_ray/core/market.c"]
+    "changed", ["gaelp_ray/config.py", "gaelp_ray/cluster/preflight/check.py", "gaelp_ray/core/c/hour.h"]
 )
 def test_a_wheel_of_other_sources_is_noticed(desk, changed):
     wheel_of(desk.work / "dist/cluster", {changed: "# other"})
