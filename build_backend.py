@@ -1,9 +1,9 @@
 """Builds the compiled core with the package: a PEP 517 backend on setuptools, and the commands that setup.py registers.
 
-The files of `gaelp_ray/core/c` become one shared library for each instruction set that the processors of this platform
-may have; `gaelp_ray/core/library.py` loads the best of them with ctypes. The compiler is the system's (`$CC`, cc, gcc or
-clang). Where none works, pip installs the PyPI package ziglang for the build, which contains one. Where that is not to
-be had either, the package is built without the libraries: numpy then computes the same numbers.
+The files of `gaelp_ray/core/c` become one shared library for each instruction set that the processors of this
+platform may have; `gaelp_ray/core/library.py` loads the best of them with ctypes. The compiler is the system's:
+`$CC`, cc, gcc or clang. Where none works, pip installs the PyPI package ziglang for the build, which contains one.
+Where that is not to be had either, the package is built without the libraries: numpy then computes the same numbers.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def library_names() -> dict[str, str]:
 
 
 def compile_library(compiler: list[str], level: str, source: Path, target: Path) -> str:
-    """Compile the folder `source` to the shared library `target`; returns the reason of a failure, "" if there is none."""
+    """Compile the folder `source` to the shared library `target`; returns "", or the reason of a failure."""
     files = sorted(source.glob("*.[ch]"))
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     # Without a name, zig compiles for the processor at hand, other compilers for the platform's oldest.

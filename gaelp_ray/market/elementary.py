@@ -189,6 +189,13 @@ def ndtr(z: FloatArray) -> FloatArray:
     return np.where(z > 0.0, 1.0 - tail, tail)
 
 
+def log_ndtr(z: FloatArray) -> FloatArray:
+    """log Phi(z), also where Phi(z) is too small for a double: ndtr()'s factors, their logarithms added."""
+    y = np.abs(z)
+    ratio = _polynomial(_MILLS_NUMERATOR, y) / _polynomial(_MILLS_DENOMINATOR, y)
+    return np.where(z > 0.0, log(ndtr(z)), (-0.5 * y) * y + log(ratio))
+
+
 @compiled
 def ndtri(p: FloatArray) -> FloatArray:
     """Phi^-1(p), the quantile of the normal distribution, 0 < p < 1; relative error below 2e-15 for p >= 2^-53.

@@ -6,6 +6,7 @@ defines the action: a log multiplier on the historical bid of each channel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr
 
-from gaelp_ray.market import elementary
+from gaelp_ray.market.elementary import exp, log, log_ndtr
 from gaelp_ray.market.prices import Lognormal, Pricing, Shape, Table
 from gaelp_ray.records import FloatArray
 
@@ -91,15 +91,14 @@ class Landscape:
     @property
     def action_scale(self) -> float:
         """Log of the largest bid multiplier: what an action of 1 means."""
-        return float(np.log(self.max_bid_multiplier))
+        return float(self._log_bid[1])
 
     def bids(self, action: npt.NDArray[np.float32]) -> FloatArray:
         """Bids per click of actions in [-1, 1], (..., S): historical bid x exp(action_scale x action)."""
-        bids: FloatArray = self.bid * np.exp(self.action_scale * np.clip(action, -1.0, 1.0).astype(np.float64))
-        return bids
+        return self.bid * exp(self._log_bid[1] * np.clip(action, -1.0, 1.0).astype(np.float64))
 
     def log_bids(self, action: npt.NDArray[np.float32]) -> FloatArray:
-        """Logarithm of bids(), by elementary functions: the same bits everywhere."""
+        """Logarithm of bids()."""
         base, scale = self._log_bid
         log_bids: FloatArray = base + scale * np.clip(action, -1.0, 1.0).astype(np.float64)
         return log_bids
@@ -107,11 +106,11 @@ class Landscape:
     @cached_property
     def _log_bid(self) -> tuple[FloatArray, FloatArray]:
         """Logarithms of the historical bids, (S,), and of the largest multiplier."""
-        return elementary.log(self.bid), elementary.log(np.float64(self.max_bid_multiplier))
+        return log(self.bid), log(np.float64(self.max_bid_multiplier))
 
     def action(self, log_bids: FloatArray) -> npt.NDArray[np.float32]:
         """The action of log bids per click, (..., S); bids out of reach are clipped."""
-        scaled = (log_bids - np.log(self.bid)) / self.action_scale
+        scaled = (log_bids - self._log_bid[0]) / self._log_bid[1]
         action: npt.NDArray[np.float32] = np.clip(scaled, -1.0, 1.0).astype(np.float32)
         return action
 
@@ -127,12 +126,13 @@ class Landscape:
     @property
     def volume_prior_clicks(self) -> float:
         """Expected clicks that the calibrated click volume (volume x CTR) is worth as a prior."""
-        return _gamma_shape(float(np.hypot(self.volume_log_sd, self.ctr_log_sd)))
+        return _gamma_shape(math.sqrt(self.volume_log_sd * self.volume_log_sd + self.ctr_log_sd * self.ctr_log_sd))
 
 
 def _gamma_shape(log_sd: float) -> float:
     # A spread of zero means that the calibration is exact; a floor keeps the prior finite.
-    return float(1.0 / np.expm1(max(log_sd, 1e-2) ** 2))
+    variance = max(log_sd, 1e-2) * max(log_sd, 1e-2)
+    return float(1.0 / (exp(np.array(variance)) - 1.0))
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def solve_landscape(
     would cost if winners paid their bids.
     """
     week = np.concatenate([np.asarray(day, dtype=np.float64) for day in history.shares])
-    won = competition.shape.win(np.log(competition.bid) - competition.log_price)
+    won = competition.shape.win(log(competition.bid) - competition.log_price)
     return Landscape(
         ctr=history.clicks / history.impressions,
         conversion_rate=history.conversion_rate,
@@ -202,7 +202,7 @@ def table_competition(
     grid = np.linspace(0.0, end, TABLE_BINS + 1)
     shape = Table(end / TABLE_BINS, np.stack([np.interp(grid, prices, chances) for prices, chances in cumulative]))
     per_click = 1.0 / (1000.0 * ctr)
-    return Competition(bid * per_click, np.log(per_click), shape)
+    return Competition(bid * per_click, log(per_click), shape)
 
 
 def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float | FloatArray) -> FloatArray:
@@ -211,11 +211,12 @@ def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float | FloatArra
     Mean below the bid: exp(mu + sd^2/2) Phi(z - sd) / Phi(z), z = (ln bid - mu) / sd. It grows with mu from 0 towards
     the bid, in logarithms so that it keeps its digits far in the tail. `paid` must lie below 0.95 of the bid.
     """
-    low, high = np.log(paid) - 20.0 * log_sd, np.log(bid) + 100.0 * log_sd
+    log_paid, log_bid, half_variance = log(paid), log(bid), 0.5 * (log_sd * log_sd)
+    low, high = log_paid - 20.0 * log_sd, log_bid + 100.0 * log_sd
     for _ in range(100):
         mu = (low + high) / 2.0
-        z = (np.log(bid) - mu) / log_sd
-        log_mean = mu + log_sd**2 / 2.0 + log_ndtr(z - log_sd) - log_ndtr(z)
-        too_dear = log_mean > np.log(paid)
+        z = (log_bid - mu) / log_sd
+        log_mean = mu + half_variance + log_ndtr(z - log_sd) - log_ndtr(z)
+        too_dear = log_mean > log_paid
         low, high = np.where(too_dear, low, mu), np.where(too_dear, mu, high)
     return (low + high) / 2.0

@@ -1,7 +1,8 @@
 """Competing prices, and who pays what: the part of a market that makes winning an auction cost something.
 
 The highest competing price of an auction is exp(location) times a draw of a *shape*: a lognormal, or a table. The
-location carries the channel's level and its ups and downs. All methods work on x = log bid - location, (..., S).
+location carries the channel's level and its ups and downs. All methods work on x = log bid - location, (..., S), by
+elementary functions: the same bits everywhere.
 A Pricing adds the auction's rule: in a second-price auction the winner pays the competing price, in a first-price
 auction the bid.
 """
@@ -14,9 +15,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
 
-from gaelp_ray.market import elementary
+from gaelp_ray.market.elementary import exp, log, ndtr, ndtri
 from gaelp_ray.records import FloatArray
 
 IndexArray = npt.NDArray[np.intp]
@@ -50,10 +50,10 @@ class Shape(Protocol):
         """The same for single auctions, each of the channel named beside it."""
 
     def moments(self, x: FloatArray) -> Moments:
-        """win(), paid(), square() and the third of the row, by elementary functions: the same bits everywhere."""
+        """win(), paid(), square() and the third of the row."""
 
     def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """exp(quantile_of()) of win > 0, by elementary functions."""
+        """exp(quantile_of())."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +73,27 @@ class Lognormal:
     log_sd: float | FloatArray
     channels: int = 1
 
+    @property
+    def _variance(self) -> FloatArray:
+        sd = np.asarray(self.log_sd, np.float64)
+        return sd * sd
+
     def win(self, x: FloatArray) -> FloatArray:
         """Phi(x / sd)."""
         return ndtr(x / self.log_sd)
 
     def paid(self, x: FloatArray) -> FloatArray:
         """exp(sd^2/2) Phi(x / sd - sd)."""
-        paid: FloatArray = np.exp(self.log_sd**2 / 2.0) * ndtr(x / self.log_sd - self.log_sd)
-        return paid
+        return exp(0.5 * self._variance) * ndtr(x / self.log_sd - self.log_sd)
 
     def square(self, x: FloatArray) -> FloatArray:
         """exp(2 sd^2) Phi(x / sd - 2 sd)."""
-        square: FloatArray = np.exp(2.0 * self.log_sd**2) * ndtr(x / self.log_sd - 2.0 * self.log_sd)
-        return square
+        return exp(2.0 * self._variance) * ndtr(x / self.log_sd - 2.0 * self.log_sd)
 
     def paid_slope(self, x: FloatArray) -> FloatArray:
         """exp(sd^2/2) phi(x / sd - sd) / sd."""
         z = x / self.log_sd - self.log_sd
-        return np.exp(self.log_sd**2 / 2.0 - 0.5 * z * z) / (_SQRT_2PI * self.log_sd)
+        return exp(0.5 * self._variance - 0.5 * z * z) / (_SQRT_2PI * self.log_sd)
 
     def quantile(self, win: FloatArray) -> FloatArray:
         """sd Phi^-1(win)."""
@@ -105,13 +108,13 @@ class Lognormal:
         """exp(k^2 sd^2/2) Phi(x / sd - k sd)."""
         sd = np.asarray(self.log_sd, np.float64)
         z, half = x / sd, 0.5 * (sd * sd)
-        paid, square, cube = (elementary.exp(k * k * half) * elementary.ndtr(z - k * sd) for k in (1.0, 2.0, 3.0))
-        return Moments(elementary.ndtr(z), paid, square, cube)
+        paid, square, cube = (exp(k * k * half) * ndtr(z - k * sd) for k in (1.0, 2.0, 3.0))
+        return Moments(ndtr(z), paid, square, cube)
 
     def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
         """exp(sd Phi^-1(win)), with the log_sd of the channel."""
         sd = np.ravel(self.log_sd)
-        return elementary.exp(sd[channel % sd.size] * elementary.ndtri(win))
+        return exp(sd[channel % sd.size] * ndtri(win))
 
 
 class Table:
@@ -136,7 +139,7 @@ class Table:
 
     def _place(self, x: FloatArray) -> tuple[FloatArray, FloatArray, tuple[IndexArray, IndexArray]]:
         """(price, start of its bin, index of channel and bin) of each x; beyond the table, its end."""
-        price = np.minimum(np.exp(np.minimum(x, 700.0)), self.width * self.bins)
+        price = np.minimum(exp(x), self.width * self.bins)
         bins = np.minimum((price / self.width).astype(np.intp), self.bins - 1)
         rows = np.broadcast_to(np.arange(self.channels), bins.shape)
         return price, bins * self.width, (rows, bins)
@@ -149,35 +152,30 @@ class Table:
     def paid(self, x: FloatArray) -> FloatArray:
         """Integral of price x density up to exp(x)."""
         price, start, cell = self._place(x)
-        return self._paid[cell] + self._mass[cell] * (price**2 - start**2) / 2.0
+        return self._paid[cell] + self._mass[cell] * (price * price - start * start) / 2.0
 
     def square(self, x: FloatArray) -> FloatArray:
         """Integral of price^2 x density up to exp(x)."""
         price, start, cell = self._place(x)
-        return self._square[cell] + self._mass[cell] * (price**3 - start**3) / 3.0
+        return self._square[cell] + self._mass[cell] * (price * price * price - start * start * start) / 3.0
 
     def paid_slope(self, x: FloatArray) -> FloatArray:
         """price^2 x density of the price; 0 beyond the table."""
         price, _, cell = self._place(x)
-        return np.where(np.exp(np.minimum(x, 700.0)) > price, 0.0, self._mass[cell] * price**2)
+        return np.where(exp(x) > price, 0.0, self._mass[cell] * (price * price))
 
     def quantile(self, win: FloatArray) -> FloatArray:
         """By linear interpolation, channel by channel."""
-        edges = self.width * np.arange(self.bins + 1)
-        prices = [np.interp(win[..., s], self.cumulative[s], edges) for s in range(self.channels)]
-        return np.log(np.maximum(np.stack(prices, axis=-1), 1e-300))
+        channel = np.broadcast_to(np.arange(win.shape[-1]), win.shape)
+        return self.quantile_of(win, channel)
 
     def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
         """By linear interpolation, channel by channel."""
-        edges, row = self.width * np.arange(self.bins + 1), channel % self.channels
-        prices = np.empty_like(win)
-        for s in range(self.channels):
-            prices[row == s] = np.interp(win[row == s], self.cumulative[s], edges)
-        return np.log(np.maximum(prices, 1e-300))
+        return log(np.maximum(self.price(win, channel), 1e-300))
 
     def moments(self, x: FloatArray) -> Moments:
         """Integrals of price^k x density up to exp(x)."""
-        price = np.minimum(elementary.exp(x), self.width * self.bins)
+        price = np.minimum(exp(x), self.width * self.bins)
         bins = np.minimum((price / self.width).astype(np.intp), self.bins - 1)
         start = bins * self.width
         cell = np.broadcast_to(np.arange(self.channels), bins.shape), bins
@@ -195,14 +193,15 @@ class Table:
         for s in range(self.channels):
             here, cumulative = row == s, self.cumulative[s]
             chance = np.minimum(win[here], cumulative[-1])
-            left = np.searchsorted(cumulative, chance) - 1  # cumulative[left] < chance <= cumulative[left + 1]
+            # cumulative[left] < chance <= cumulative[left + 1]
+            left = np.maximum(np.searchsorted(cumulative, chance) - 1, 0)
             prices[here] = self.width * left + (chance - cumulative[left]) / self._mass[s, left]
         return prices
 
 
 # Grid of log (value / lambda) - location on which first-price responses are tabulated, and of the shading below it.
-_U = np.arange(-12.0, 12.0, 0.02)
-_SHADING = np.geomspace(1e-3, 8.0, 200)
+_U = -12.0 + 0.02 * np.arange(1200)
+_SHADING = exp(np.linspace(log(np.array(1e-3)), log(np.array(8.0)), 200))
 
 
 @dataclass(frozen=True)
@@ -216,10 +215,10 @@ class Pricing:
         """(chance of winning, mean price of a won click) at these bids."""
         x = log_bid - location
         win = self.shape.win(x)
-        bid = np.exp(log_bid)
+        bid = exp(log_bid)
         if self.first_price:
             return win, np.broadcast_to(bid, win.shape)
-        price = np.exp(location) * self.shape.paid(x) / np.maximum(win, 1e-300)
+        price = exp(location) * self.shape.paid(x) / np.maximum(win, 1e-300)
         # Where nothing is ever won the quotient loses its digits; the price tends to the bid there.
         return win, np.where(win > 1e-12, price, bid)
 
@@ -227,8 +226,8 @@ class Pricing:
         """Variance of the price of one won click, with `win` and `price` of clearing(); 0 where the bid is paid."""
         if self.first_price:
             return np.zeros_like(price)
-        square = np.exp(2.0 * location) * self.shape.square(log_bid - location) / np.maximum(win, 1e-300)
-        return np.maximum(square - price**2, 1e-6 * price**2)
+        square = exp(2.0 * location) * self.shape.square(log_bid - location) / np.maximum(win, 1e-300)
+        return np.maximum(square - price * price, 1e-6 * (price * price))
 
     def best_bid(self, u: FloatArray) -> FloatArray:
         """The x that earns most at log (value / lambda) - location = u.
@@ -250,7 +249,7 @@ class Pricing:
     def location(self, win: FloatArray, log_paid: FloatArray) -> FloatArray:
         """The location at which a bid that won with this chance paid this price, without knowing the bid."""
         x = self.shape.quantile(win)
-        relative = x if self.first_price else np.log(self.shape.paid(x) / win)
+        relative = x if self.first_price else log(self.shape.paid(x) / win)
         return log_paid - relative
 
     @cached_property
@@ -259,7 +258,7 @@ class Pricing:
         u = np.repeat(_U[:, None], self.shape.channels, axis=1)
 
         def gain(shading: FloatArray) -> FloatArray:
-            return -np.expm1(-shading) * self.shape.win(u - shading)
+            return (1.0 - exp(-shading)) * self.shape.win(u - shading)
 
         best, most = np.full_like(u, _SHADING[0]), np.zeros_like(u)
         for shading in _SHADING:
@@ -272,7 +271,7 @@ class Pricing:
             rising = gain(left) < gain(right)
             low, high = np.where(rising, left, low), np.where(rising, high, right)
         x = (u - (low + high) / 2.0).T
-        payment = np.exp(x) * self.shape.win(x.T).T
+        payment = exp(x) * self.shape.win(x.T).T
         return x, payment, np.gradient(payment, _U, axis=1)
 
     def _lookup(self, table: FloatArray, u: FloatArray) -> FloatArray:
