@@ -14,6 +14,7 @@
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
+#include "optimum.h"
 
 #define ABI_VERSION 1
 
