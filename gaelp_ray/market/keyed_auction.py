@@ -43,11 +43,12 @@ class Clearing:
     def at(cls, hour: Hour, log_bids: FloatArray) -> Clearing:
         """The prices of an hour at these log bids."""
         bid, scale = exp(log_bids), exp(hour.log_price)
-        moments = hour.pricing.shape.moments(log_bids - hour.log_price)
-        win = moments.win
+        shape, x = hour.pricing.shape, log_bids - hour.log_price
         if hour.pricing.first_price:
             none = np.zeros_like(bid)
-            return cls(hour.pricing, scale, bid, win, bid, none, none)
+            return cls(hour.pricing, scale, bid, shape.win(x), bid, none, none)
+        moments = shape.moments(x)
+        win = moments.win
         inverse = 1.0 / np.maximum(win, 1e-300)
         # Where nothing is ever won the quotient loses its digits; the price tends to the bid there.
         mean = np.where(win > 1e-12, scale * (moments.paid * inverse), bid)
