@@ -64,23 +64,17 @@ class PPO:
         self.adam = Adam(self._parameters, config.ppo.max_grad_norm)
         # What is deployed: a moving average of the policy's parameters over the updates, if there is any averaging.
         self.deployed = self.policy if not config.ppo.averaging else self.policy.copy()
-        self._prepare(Sizes(observed, config.ppo.hidden_size, actions))
-
-    def _prepare(self, sizes: Sizes) -> None:
-        """What evaluates the networks and computes their gradients: C if there is a library, else numpy."""
-        library, ppo = load().library, self._ppo
+        self._sizes = Sizes(observed, config.ppo.hidden_size, actions)
         self._constants = Constants(*self.normaliser.constants())
-        self._evaluate: dict[str, Evaluator] = {}
-        for name, network in (("policy", self.policy), ("deployed", self.deployed), ("value", self.value)):
-            size = sizes if name != "value" else sizes._replace(outputs=1)
-            self._evaluate[name] = (
-                CompiledNetwork(library, size, network.flat, self._constants)
-                if library
-                else partial(_evaluate, network, self.normaliser)
-            )
-        learned = Learned(self._flat, self.adam.flat_first, self.adam.flat_second)
-        objective = Objective(ppo.clip_range, ppo.entropy_coef, ppo.max_grad_norm)
-        self._learner = CompiledLearner(library, sizes, objective, learned, self._constants) if library else None
+        self._policy, self._deployed = self._evaluator(self.policy), self._evaluator(self.deployed)
+        self._value = self._evaluator(self.value, outputs=1)
+
+    def _evaluator(self, network: MLP, **other: int) -> Evaluator:
+        """A function of observations: C if there is a library, else numpy."""
+        library = load().library
+        if library is None:
+            return partial(_evaluate, network, self.normaliser)
+        return CompiledNetwork(library, self._sizes._replace(**other), network.flat, self._constants)
 
     def _renew(self) -> None:
         """Tell C what the normaliser has become."""
@@ -98,8 +92,8 @@ class PPO:
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """The deployed policy's mean, or with `explore` a sample of the learning one's, remembered for the update."""
         if not explore:
-            return self._evaluate["deployed"](obs)
-        mean = self._evaluate["policy"](obs)
+            return self._deployed(obs)
+        mean = self._policy(obs)
         action, log_prob = sample(mean, self._spread, self._rng.random(mean.shape))
         self._flown.append(Hour(obs, action, log_prob))
         return action
@@ -136,18 +130,19 @@ class PPO:
             self.deployed.flat[...] = keep * self.deployed.flat + (1.0 - keep) * self.policy.flat
 
     def _batch(self, flown: Hour, rollout: Rollout) -> Batch:
-        values = self._evaluate["value"](flown.obs)[:, 0].reshape(rollout.rewards.shape)
+        values = self._value(flown.obs)[:, 0].reshape(rollout.rewards.shape)
         advantages = generalised_advantages(rollout, values, self._ppo)
         returns = (advantages + values).ravel().astype(np.float32)
         return Batch(*flown, advantages.ravel().astype(np.float32), returns)
 
     def _stepper(self, batch: Batch) -> Callable[[npt.NDArray[np.int64], float], dict[str, float]]:
         """A function that makes one gradient step on rows of the batch."""
-        learner = self._learner
-        if learner is None:
-            normalised = batch._replace(obs=self.normaliser(batch.obs))
-            return partial(self._step, normalised)
-        learner.learn_from(batch)
+        library, ppo = load().library, self._ppo
+        if library is None:
+            return partial(self._step, batch._replace(obs=self.normaliser(batch.obs)))
+        objective = Objective(ppo.clip_range, ppo.entropy_coef, ppo.max_grad_norm)
+        learned = Learned(self._flat, self.adam.flat_first, self.adam.flat_second)
+        learner = CompiledLearner(library, self._sizes, objective, learned, self._constants, batch)
         return partial(self._compiled_step, learner)
 
     def _step(self, batch: Batch, rows: npt.NDArray[np.int64], rate: float) -> dict[str, float]:

@@ -51,7 +51,7 @@ class Objective(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """Arrays that an update changes in place, (P,): policy, value function and log_std in a row, and Adam's moments."""
+    """What an update changes in place, (P,) each: policy, value function and log_std in a row, and Adam's moments."""
 
     parameters: F32
     first: F32
@@ -83,7 +83,7 @@ class CompiledNetwork:
     def __init__(self, library: ctypes.CDLL, sizes: Sizes, parameters: F32, constants: Constants) -> None:
         self._evaluate = library.gaelp_evaluate
         self._evaluate.argtypes, self._evaluate.restype = (ARRAY, INT, ARRAY, ARRAY), None
-        self._outputs = sizes.outputs
+        self._sizes = sizes
         self._network = _Evaluated(*sizes)
         self._address = ctypes.addressof(self._network)
         self._pointers = Pointers(self._network)
@@ -92,18 +92,20 @@ class CompiledNetwork:
             self._pointers.set(name, array)
 
     def __call__(self, obs: npt.NDArray[np.floating]) -> F32:
-        """Outputs (N, A) for observations (N, D)."""
+        """Outputs (N, A) for observations (N, D). Raises ValueError if D is not that of the network."""
         obs = np.ascontiguousarray(obs, np.float32)
-        output = np.empty((len(obs), self._outputs), np.float32)
+        if obs.shape[1] != self._sizes.inputs:
+            raise ValueError(f"observations of {obs.shape[1]} numbers for a network of {self._sizes.inputs}")
+        output = np.empty((len(obs), self._sizes.outputs), np.float32)
         self._evaluate(self._address, len(obs), address(obs), address(output))
         return output
 
 
 class CompiledLearner:
-    """PPO's gradients and steps. Parameters, moments and the normaliser may change in place."""
+    """PPO's gradients and steps on one batch; the arrays of `learned` are changed in place."""
 
     def __init__(
-        self, library: ctypes.CDLL, sizes: Sizes, objective: Objective, learned: Learned, constants: Constants
+        self, library: ctypes.CDLL, sizes: Sizes, objective: Objective, learned: Learned, *read: Constants | Batch
     ) -> None:
         self._gradients, self._adam = library.gaelp_gradients, library.gaelp_adam
         self._gradients.argtypes, self._gradients.restype = (ARRAY, INT, ARRAY), None
@@ -111,21 +113,11 @@ class CompiledLearner:
         self._learner = _Learner(*sizes, **objective._asdict())
         self._address = ctypes.addressof(self._learner)
         self._pointers = Pointers(self._learner)
-        self._gradient = np.zeros_like(learned.parameters)
+        for name, array in (item for fields in (learned, *read) for item in fields._asdict().items()):
+            self._pointers.set(name, np.asarray(array, np.float32))
+        self._gradient = np.empty_like(learned.parameters)
         self._pointers.set("gradient", self._gradient)
         self._pointers.set("workspace", _workspace(library, sizes))
-        for name, array in {**learned._asdict(), **constants._asdict()}.items():
-            self._pointers.set(name, array)
-
-    def learn_from(self, batch: Batch) -> None:
-        """Take the rows of these arrays from here on."""
-        for name, array in batch._asdict().items():
-            self._pointers.set(name, np.asarray(array, np.float32))
-
-    def forget(self) -> None:
-        """Free them."""
-        for name in Batch._fields:
-            self._pointers.set(name, None)
 
     def gradients(self, rows: npt.NDArray[np.int64]) -> tuple[F32, float, float]:
         """(gradients (P,), valid until the next call; share of clipped samples; mean squared error of the values)."""
