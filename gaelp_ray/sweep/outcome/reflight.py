@@ -29,10 +29,6 @@ LOST_WORKERS = 10
 """So often a batch is flown again where its worker or its node was lost; what it raises itself is never tried again."""
 
 
-TASKS_PER_CPU = 2
-"""So that a core whose arms are quick takes over some of another's."""
-
-
 @dataclass(frozen=True)
 class Arm:
     """An agent to be flown, as plain values that travel to any worker."""
@@ -108,7 +104,7 @@ def fly_arms(
 
 
 def _groups(arms: Sequence[Arm], batches: int) -> list[list[str]]:
-    """Labels of the arms that fly each batch together: as many groups as keep all cores busy.
+    """Labels of the arms that fly each batch together: as many groups as leave no core idle.
 
     In a market, hidden state and the hindsight optimum are computed once for a group; an arm's flights do not depend on
     it. In an environment of the user's own each arm flies alone.
@@ -116,7 +112,7 @@ def _groups(arms: Sequence[Arm], batches: int) -> list[list[str]]:
     labels = [arm.label for arm in arms]
     if not arms or not isinstance(world_from(arms[0].market, labels[0]), Market):
         return [[label] for label in labels]
-    number = min(len(labels), math.ceil(TASKS_PER_CPU * session_cpus() / batches))
+    number = min(len(labels), math.ceil(session_cpus() / batches))
     return [labels[first::number] for first in range(number)]
 
 

@@ -103,7 +103,7 @@ def alone():
     }
 
 
-@pytest.mark.parametrize(("cpus", "groups"), [(1.0, [("0", "1", "2")]), (2.0, [("0", "2"), ("1",)]), (64.0, None)])
+@pytest.mark.parametrize(("cpus", "groups"), [(2.0, [("0", "1", "2")]), (4.0, [("0", "2"), ("1",)]), (64.0, None)])
 def test_arms_have_the_same_flights_however_many_cores_there_are(monkeypatch, alone, cpus, groups):
     workers, told = Workers(monkeypatch, cpus), []
     flown, failed = fly_arms(arms_of(3), [(0, 16), (1, 8)], [3, 4], lambda *now: told.append(now))
@@ -122,7 +122,7 @@ def test_arms_have_the_same_flights_however_many_cores_there_are(monkeypatch, al
     ],
 )
 def test_an_arm_that_cannot_fly_is_reported_and_the_others_of_its_group_fly(monkeypatch, alone, error, reason):
-    workers = Workers(monkeypatch, 0.5, {"1": error})
+    workers = Workers(monkeypatch, 1.0, {"1": error})
     flown, failed = fly_arms(arms_of(3), [(0, 16)], [3, 4], lambda *_: None)
     assert list(failed) == ["1"] and failed["1"].startswith(reason)
     assert workers.tasks == [(("0", "1", "2"), 0), (("0",), 0), (("1",), 0), (("2",), 0)]
@@ -131,7 +131,7 @@ def test_an_arm_that_cannot_fly_is_reported_and_the_others_of_its_group_fly(monk
 
 
 def test_arms_fly_alone_in_an_environment_of_the_users_own(monkeypatch):
-    Workers(monkeypatch, 0.5)
+    Workers(monkeypatch, 1.0)
     world = OwnEnv(env="shop:Shop", folder="/nowhere").model_dump(mode="json")
     assert reflight._groups([Arm("a", world), Arm("b", world)], 1) == [["a"], ["b"]]
 
