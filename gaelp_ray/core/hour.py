@@ -88,6 +88,7 @@ class CompiledHour:
         self._shape = len(flights), len(constants.order_scale)
         self._hour = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
         self._hour.order_shape = constants.order_shape
+        self._argument = ctypes.byref(self._hour)
         self._pointers = Pointers(self._hour)
         self._pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
         self._pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
@@ -96,26 +97,28 @@ class CompiledHour:
         self._pointers.set("order_scale", np.tile(constants.order_scale, self._shape[0]))
         self._prices = constants.prices
         self._hour.prices = self._prices.address
+        # Written anew every hour: the caches hold them, and the structure's pointers stay.
+        drawn, self._revenue = np.empty((len(Drawn._fields), *self._shape)), np.empty(self._shape)
+        counts = np.empty((len(Booked._fields), *self._shape), np.int64)
+        self._pointers.set_rows(Drawn._fields, drawn)
+        self._pointers.set_rows(Booked._fields, counts)
+        self._pointers.set("revenue", self._revenue)
+        self._drawn, self._booked = Drawn(*drawn), Booked(*counts)
 
     def draw(self, hour: int, known: Known) -> Drawn:
-        """The hour's clicks and what they cost, until the money runs out."""
+        """The hour's clicks and what they cost, until the money runs out; arrays that the next hour overwrites."""
         self._hour.hour = hour
         for name, array in zip(Known._fields, known, strict=True):
             self._pointers.set(name, array)
-        drawn = np.empty((len(Drawn._fields), *self._shape))
-        self._pointers.set_rows(Drawn._fields, drawn)
-        longest = self._draw(ctypes.byref(self._hour))
+        longest = self._draw(self._argument)
         if longest:
             numbers, integers = np.empty(2 * longest + self._shape[1]), np.empty(4 * longest, np.int64)
-            self._serve(ctypes.byref(self._hour), longest, address(numbers), address(integers))
-        return Drawn(*drawn)
+            self._serve(self._argument, longest, address(numbers), address(integers))
+        return self._drawn
 
     def book(self, pending: IntArray | None, report_rate: float) -> tuple[Booked, FloatArray]:
-        """(counts, revenue) of the hour drawn last."""
+        """(counts, revenue) of the hour drawn last, arrays that the next hour overwrites; `pending` may be one of them."""
         self._pointers.set("pending", pending)
         self._hour.report_rate = report_rate
-        counts, revenue = np.empty((len(Booked._fields), *self._shape), np.int64), np.empty(self._shape)
-        self._pointers.set_rows(Booked._fields, counts)
-        self._pointers.set("revenue", revenue)
-        self._book(ctypes.byref(self._hour))
-        return Booked(*counts), revenue
+        self._book(self._argument)
+        return self._booked, self._revenue

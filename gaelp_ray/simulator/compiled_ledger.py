@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gaelp_ray.core.books import CompiledBooks
+from gaelp_ray.core.books import Calendar, CompiledBooks
 from gaelp_ray.core.library import load
 from gaelp_ray.market import observation
 from gaelp_ray.market.auction import Outcome
@@ -16,6 +16,9 @@ from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.ledger import EXACT, Ledger
+
+_ANGLES = 2.0 * np.pi * np.arange(HOURS_PER_DAY) / HOURS_PER_DAY
+_SIN, _COS = np.sin(_ANGLES), np.cos(_ANGLES)
 
 
 def ledger_of(landscape: Landscape, budget: FloatArray) -> Ledger:
@@ -72,10 +75,11 @@ class CompiledLedger(Ledger):
             "pacing_error": self._pacing_error,
             **self._violations,
         }
-        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error)
+        size = observation.size(landscape.channels)
+        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error, size)
 
     def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
-        """Add one hour; returns its expected revenue per flight, (B,)."""
+        """Add one hour; returns its expected revenue per flight, (B,), an array that the next hour overwrites."""
         market = self._market
         hour = {
             "impressions": outcome.impressions,
@@ -92,18 +96,17 @@ class CompiledLedger(Ledger):
         delayed = market.report_rate < 1.0
         if delayed:
             self.pending = outcome.pending
-        angle = 2.0 * np.pi * ((self.hour + 1) % HOURS_PER_DAY) / HOURS_PER_DAY
-        known = {
-            "delayed": delayed,
-            "waits": 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0,
-            "traffic": market.traffic[self.hour],
-            "traffic_passed": self._traffic_passed[self.hour + 1],
-            "time_left": 1.0 - (self.hour + 1) / HOURS,
-            "hour_sin": np.sin(angle),
-            "hour_cos": np.cos(angle),
-        }
+        calendar = Calendar(
+            traffic=market.traffic[self.hour],
+            waits=1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0,
+            traffic_passed=self._traffic_passed[self.hour + 1],
+            time_left=1.0 - (self.hour + 1) / HOURS,
+            hour_sin=_SIN[(self.hour + 1) % HOURS_PER_DAY],
+            hour_cos=_COS[(self.hour + 1) % HOURS_PER_DAY],
+            delayed=delayed,
+        )
         self.hour += 1
-        earned, self._observation = self._books.close(hour, known, observation.size(market.channels))
+        earned, self._observation = self._books.close(hour, calendar)
         return earned
 
     def observe(self) -> Observation:
