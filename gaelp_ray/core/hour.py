@@ -117,7 +117,7 @@ class CompiledHour:
         return self._drawn
 
     def book(self, pending: IntArray | None, report_rate: float) -> tuple[Booked, FloatArray]:
-        """(counts, revenue) of the hour drawn last, arrays that the next hour overwrites; `pending` may be one of them."""
+        """(counts, revenue) of the hour drawn last: arrays that the next hour overwrites, after reading `pending`."""
         self._pointers.set("pending", pending)
         self._hour.report_rate = report_rate
         self._book(self._argument)

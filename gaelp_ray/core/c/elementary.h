@@ -185,9 +185,10 @@ static void ndtri_block(Int n, const double *restrict p, double *restrict x) {
     for (Int i = 0; i < n; i++) x[i] = ndtri_centre(p[i] - 0.5);
     for (Int i = 0; i < n; i++) {
         place[outer] = i;
-        tail[outer] = p[i] < 0.5 ? p[i] : 1.0 - p[i];
         outer += !in_centre(p[i] - 0.5);
     }
+    /* Not in the loop above, where gcc makes a branch of it that goes either way. */
+    for (Int j = 0; j < outer; j++) tail[j] = p[place[j]] < 0.5 ? p[place[j]] : 1.0 - p[place[j]];
     for (Int j = 0; j < outer; j++) {
         r[j] = __builtin_sqrt(-log_(tail[j]));
         tail[j] = ndtri_tail(r[j]);
