@@ -46,14 +46,11 @@ class Shape(Protocol):
     def quantile(self, win: FloatArray) -> FloatArray:
         """x at which win() has this value."""
 
-    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """The same for single auctions, each of the channel named beside it."""
-
     def moments(self, x: FloatArray) -> Moments:
         """win(), paid(), square() and the third of the row."""
 
     def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """exp(quantile_of())."""
+        """exp(quantile()) for single auctions, each of the channel named beside it."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +95,6 @@ class Lognormal:
     def quantile(self, win: FloatArray) -> FloatArray:
         """sd Phi^-1(win)."""
         return self.log_sd * ndtri(win)
-
-    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """sd Phi^-1(win), with the log_sd of the channel."""
-        sd = np.ravel(self.log_sd)
-        return (sd[channel] if sd.size > 1 else sd[0]) * ndtri(win)
 
     def moments(self, x: FloatArray) -> Moments:
         """exp(k^2 sd^2/2) Phi(x / sd - k sd)."""
@@ -180,10 +172,6 @@ class Table:
     def quantile(self, win: FloatArray) -> FloatArray:
         """By linear interpolation, channel by channel."""
         channel = np.broadcast_to(np.arange(win.shape[-1]), win.shape)
-        return self.quantile_of(win, channel)
-
-    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """By linear interpolation, channel by channel."""
         return log(np.maximum(self.price(win, channel), 1e-300))
 
     def moments(self, x: FloatArray) -> Moments:
