@@ -47,8 +47,8 @@ def draw_weeks(
     """
     seed, flight, channel = key
     shape = len(flight), len(channel)
-    # One block: malloc returns two large ones to the system whenever they are freed, and getting their memory again takes
-    # longer than to fill it.
+    # One block: malloc returns two large ones to the system whenever they are freed, and getting their memory again
+    # takes longer than to fill it.
     log_price, conversion_rate = np.empty((2, len(half_variance), *shape))
     weeks = _Weeks(cells=shape[0] * shape[1], hours=len(half_variance), seed=seed, **departures._asdict())
     pointers = Pointers(weeks)
