@@ -58,12 +58,12 @@ class CompiledBooks:
         self._close = library.gaelp_close
         self._close.restype = None
         self._shape = flights["all_cost"].shape
-        self._books = _Books(flights=self._shape[0], channels=self._shape[1], max_pacing_error=max_pacing_error)
-        self._pointers = Pointers(self._books)
+        self.structure = _Books(flights=self._shape[0], channels=self._shape[1], max_pacing_error=max_pacing_error)
+        self.pointers = Pointers(self.structure)
         for name, channels in market.items():
-            self._pointers.set(name, None if channels is None else np.tile(channels, self._shape[0]))
+            self.pointers.set(name, None if channels is None else np.tile(channels, self._shape[0]))
         for name, array in flights.items():
-            self._pointers.set(name, array)
+            self.pointers.set(name, array)
 
     def close(
         self, hour: Mapping[str, npt.NDArray[Any]], known: Mapping[str, float], width: int
@@ -73,12 +73,12 @@ class CompiledBooks:
         hour: arrays under the names of HOUR. known: the other numbers of the structure.
         """
         for name, array in hour.items():
-            self._pointers.set(name, array)
+            self.pointers.set(name, array)
         for name, value in known.items():
-            setattr(self._books, name, value)
-        self._books.open_by_channel = hour["open"].shape[1] > 1
+            setattr(self.structure, name, value)
+        self.structure.open_by_channel = hour["open"].shape[1] > 1
         earned, observation = np.empty(self._shape[0]), np.empty((self._shape[0], width), np.float32)
-        self._pointers.set("earned", earned)
-        self._pointers.set("observation", observation)
-        self._close(ctypes.byref(self._books))
+        self.pointers.set("earned", earned)
+        self.pointers.set("observation", observation)
+        self._close(ctypes.byref(self.structure))
         return earned, observation

@@ -88,35 +88,35 @@ class CompiledHour:
         self._draw.restype, self._serve.restype, self._book.restype = INT, None, None
         self._serve.argtypes = ARRAY, INT, ARRAY, ARRAY
         self._shape = len(flights), len(constants.log_sd)
-        self._hour = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
-        self._hour.order_shape = constants.order_shape
-        self._pointers = Pointers(self._hour)
-        self._pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
-        self._pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
-        self._pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
-        self._pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
+        self.structure = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
+        self.structure.order_shape = constants.order_shape
+        self.pointers = Pointers(self.structure)
+        self.pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
+        self.pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
+        self.pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
+        self.pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
         for name in ("log_sd", "lift_1", "lift_2", "lift_3", "order_scale"):
-            self._pointers.set(name, np.tile(getattr(constants, name), self._shape[0]))
+            self.pointers.set(name, np.tile(getattr(constants, name), self._shape[0]))
 
     def draw(self, hour: int, known: Known) -> Drawn:
         """The hour's clicks and what they cost, until the money runs out."""
-        self._hour.hour = hour
+        self.structure.hour = hour
         for name, array in zip(Known._fields, known, strict=True):
-            self._pointers.set(name, array)
+            self.pointers.set(name, array)
         drawn = np.empty((len(Drawn._fields), *self._shape))
-        self._pointers.set_rows(Drawn._fields, drawn)
-        longest = self._draw(ctypes.byref(self._hour))
+        self.pointers.set_rows(Drawn._fields, drawn)
+        longest = self._draw(ctypes.byref(self.structure))
         if longest:
             numbers, integers = np.empty(2 * longest + self._shape[1]), np.empty(4 * longest, np.int64)
-            self._serve(ctypes.byref(self._hour), longest, address(numbers), address(integers))
+            self._serve(ctypes.byref(self.structure), longest, address(numbers), address(integers))
         return Drawn(*drawn)
 
     def book(self, pending: IntArray | None, report_rate: float) -> tuple[Booked, FloatArray]:
         """(counts, revenue) of the hour drawn last."""
-        self._pointers.set("pending", pending)
-        self._hour.report_rate = report_rate
+        self.pointers.set("pending", pending)
+        self.structure.report_rate = report_rate
         counts, revenue = np.empty((len(Booked._fields), *self._shape), np.int64), np.empty(self._shape)
-        self._pointers.set_rows(Booked._fields, counts)
-        self._pointers.set("revenue", revenue)
-        self._book(ctypes.byref(self._hour))
+        self.pointers.set_rows(Booked._fields, counts)
+        self.pointers.set("revenue", revenue)
+        self._book(ctypes.byref(self.structure))
         return Booked(*counts), revenue

@@ -6,6 +6,7 @@ Lognormal prices in second-price auctions, with delay, fatigue and caps; numpy d
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import CDLL
 from functools import partial
 
 import numpy as np
@@ -26,15 +27,20 @@ Draw = Callable[[int, Hour, FloatArray, Purse], tuple[FloatArray, Outcome]]
 
 def auction_of(cells: Cells, landscape: Landscape) -> Draw:
     """What draws the hours of these flights, (B, 1), on these channels, (S,)."""
-    library, pricing = load().library, landscape.pricing
+    library = load().library
     if library is None or not is_in_c(landscape):
         return partial(_draw_in_numpy, cells)
+    return partial(_draw_in_c, compiled_hour(library, cells, landscape))
+
+
+def compiled_hour(library: CDLL, cells: Cells, landscape: Landscape) -> CompiledHour:
+    """The hours of these flights in C, in a market that is_in_c()."""
+    pricing = landscape.pricing
     assert isinstance(pricing.shape, Lognormal)
     sd = np.broadcast_to(np.asarray(pricing.shape.log_sd, np.float64), landscape.channels)
     half, shape = 0.5 * (sd * sd), landscape.order_value_shape
     constants = Constants(sd, exp(half), exp(4.0 * half), exp(9.0 * half), landscape.order_value / shape, shape)
-    compiled = CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
-    return partial(_draw_in_c, compiled)
+    return CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
 
 
 def is_in_c(landscape: Landscape) -> bool:

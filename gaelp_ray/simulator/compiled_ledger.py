@@ -10,7 +10,7 @@ import numpy as np
 from gaelp_ray.core.books import CompiledBooks
 from gaelp_ray.core.library import load
 from gaelp_ray.market import observation
-from gaelp_ray.market.auction import Outcome
+from gaelp_ray.market.auction import IntArray, Outcome
 from gaelp_ray.market.elementary import log
 from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation
@@ -30,16 +30,16 @@ class CompiledLedger(Ledger):
     def __init__(self, library: ctypes.CDLL, landscape: Landscape, budget: FloatArray) -> None:
         super().__init__(landscape, budget, EXACT)
         self._observation = super().observe()
-        self._books = self._in_c(library)
+        self.books = self._in_c(library)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled without the addresses of its arrays."""
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_books", "_arithmetic")}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("books", "_arithmetic")}
         return _restored, (self._market, state)
 
     def restore(self, library: ctypes.CDLL) -> None:
         """Point the library to arrays that were replaced."""
-        self._books = self._in_c(library)
+        self.books = self._in_c(library)
 
     def _in_c(self, library: ctypes.CDLL) -> CompiledBooks:
         landscape = self._market
@@ -92,19 +92,28 @@ class CompiledLedger(Ledger):
         delayed = market.report_rate < 1.0
         if delayed:
             self.pending = outcome.pending
-        angle = 2.0 * np.pi * ((self.hour + 1) % HOURS_PER_DAY) / HOURS_PER_DAY
-        known = {
-            "delayed": delayed,
-            "waits": 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0,
-            "traffic": market.traffic[self.hour],
-            "traffic_passed": self._traffic_passed[self.hour + 1],
-            "time_left": 1.0 - (self.hour + 1) / HOURS,
+        known = {"delayed": delayed, "waits": 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0}
+        known |= self.known_of(self.hour)
+        self.hour += 1
+        earned, self._observation = self.books.close(hour, known, observation.size(market.channels))
+        return earned
+
+    def known_of(self, hour: int) -> dict[str, float]:
+        """What C is told of an hour: its traffic, and how the observations of the next begin."""
+        angle = 2.0 * np.pi * ((hour + 1) % HOURS_PER_DAY) / HOURS_PER_DAY
+        return {
+            "traffic": self._market.traffic[hour],
+            "traffic_passed": self._traffic_passed[hour + 1],
+            "time_left": 1.0 - (hour + 1) / HOURS,
             "hour_sin": np.sin(angle),
             "hour_cos": np.cos(angle),
         }
-        self.hour += 1
-        earned, self._observation = self._books.close(hour, known, observation.size(market.channels))
-        return earned
+
+    def end(self, observed: Observation, pending: IntArray) -> None:
+        """Take over what C has left at the end of the flights."""
+        self.hour, self._observation = HOURS, observed
+        if self._market.report_rate < 1.0:
+            self.pending = pending
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""
