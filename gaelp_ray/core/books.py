@@ -72,17 +72,17 @@ class CompiledBooks:
         self._close = library.gaelp_close
         self._close.restype = None
         self._shape = flights["all_cost"].shape
-        self._books = _Books(flights=self._shape[0], channels=self._shape[1], max_pacing_error=max_pacing_error)
-        self._argument = ctypes.byref(self._books)
-        self._pointers = Pointers(self._books)
+        self.structure = _Books(flights=self._shape[0], channels=self._shape[1], max_pacing_error=max_pacing_error)
+        self._argument = ctypes.byref(self.structure)
+        self.pointers = Pointers(self.structure)
         for name, channels in market.items():
-            self._pointers.set(name, None if channels is None else np.tile(channels, self._shape[0]))
+            self.pointers.set(name, None if channels is None else np.tile(channels, self._shape[0]))
         for name, array in flights.items():
-            self._pointers.set(name, array)
+            self.pointers.set(name, array)
         self._earned = np.empty(self._shape[0])
         self._observation = np.empty((self._shape[0], observation_size), np.float32)
-        self._pointers.set("earned", self._earned)
-        self._pointers.set("observation", self._observation)
+        self.pointers.set("earned", self._earned)
+        self.pointers.set("observation", self._observation)
 
     def close(
         self, hour: Mapping[str, npt.NDArray[Any]], calendar: Calendar
@@ -92,9 +92,9 @@ class CompiledBooks:
         hour: arrays under the names of HOUR.
         """
         for name, array in hour.items():
-            self._pointers.set(name, array)
+            self.pointers.set(name, array)
         for name, value in zip(Calendar._fields, calendar, strict=True):
-            setattr(self._books, name, value)
-        self._books.open_by_channel = hour["open"].shape[1] > 1
+            setattr(self.structure, name, value)
+        self.structure.open_by_channel = hour["open"].shape[1] > 1
         self._close(self._argument)
         return self._earned, self._observation

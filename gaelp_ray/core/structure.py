@@ -43,6 +43,10 @@ class Pointers:
         self._kept[name] = np.ascontiguousarray(array)
         setattr(self._structure, name, address(self._kept[name]))
 
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """What set() pointed a field to."""
+        return self._kept[name]
+
     def set_rows(self, names: Sequence[str], block: npt.NDArray[Any]) -> None:
         """Point fields to the rows of a contiguous array."""
         self._kept[names[0]] = block

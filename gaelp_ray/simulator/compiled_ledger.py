@@ -10,7 +10,7 @@ import numpy as np
 from gaelp_ray.core.books import Calendar, CompiledBooks
 from gaelp_ray.core.library import load
 from gaelp_ray.market import observation
-from gaelp_ray.market.auction import Outcome
+from gaelp_ray.market.auction import IntArray, Outcome
 from gaelp_ray.market.elementary import log
 from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation
@@ -33,16 +33,16 @@ class CompiledLedger(Ledger):
     def __init__(self, library: ctypes.CDLL, landscape: Landscape, budget: FloatArray) -> None:
         super().__init__(landscape, budget)
         self._observation = super().observe()
-        self._books = self._in_c(library)
+        self.books = self._in_c(library)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled without the addresses of its arrays."""
-        state = {name: value for name, value in self.__dict__.items() if name != "_books"}
+        state = {name: value for name, value in self.__dict__.items() if name != "books"}
         return _restored, (self._market, state)
 
     def restore(self, library: ctypes.CDLL) -> None:
         """Point the library to arrays that were replaced."""
-        self._books = self._in_c(library)
+        self.books = self._in_c(library)
 
     def _in_c(self, library: ctypes.CDLL) -> CompiledBooks:
         landscape = self._market
@@ -80,7 +80,6 @@ class CompiledLedger(Ledger):
 
     def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
         """Add one hour; returns its expected revenue per flight, (B,), an array that the next hour overwrites."""
-        market = self._market
         hour = {
             "impressions": outcome.impressions,
             "clicks": outcome.clicks,
@@ -93,21 +92,30 @@ class CompiledLedger(Ledger):
             "true_rate": conversion_rate,
             "open": outcome.open,
         }
-        delayed = market.report_rate < 1.0
-        if delayed:
+        if self._market.report_rate < 1.0:
             self.pending = outcome.pending
-        calendar = Calendar(
-            traffic=market.traffic[self.hour],
-            waits=1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0,
-            traffic_passed=self._traffic_passed[self.hour + 1],
-            time_left=1.0 - (self.hour + 1) / HOURS,
-            hour_sin=_SIN[(self.hour + 1) % HOURS_PER_DAY],
-            hour_cos=_COS[(self.hour + 1) % HOURS_PER_DAY],
-            delayed=delayed,
-        )
-        self.hour += 1
-        earned, self._observation = self._books.close(hour, calendar)
+        calendar, self.hour = self.calendar(self.hour), self.hour + 1
+        earned, self._observation = self.books.close(hour, calendar)
         return earned
+
+    def calendar(self, hour: int) -> Calendar:
+        """What the books are told of an hour and of the next one."""
+        market = self._market
+        return Calendar(
+            traffic=market.traffic[hour],
+            waits=1.0 - market.report_rate if hour < HOURS - 1 else 0.0,
+            traffic_passed=self._traffic_passed[hour + 1],
+            time_left=1.0 - (hour + 1) / HOURS,
+            hour_sin=_SIN[(hour + 1) % HOURS_PER_DAY],
+            hour_cos=_COS[(hour + 1) % HOURS_PER_DAY],
+            delayed=market.report_rate < 1.0,
+        )
+
+    def end(self, observed: Observation, pending: IntArray) -> None:
+        """Take over what C has left at the end of the flights."""
+        self.hour, self._observation = HOURS, observed
+        if self._market.report_rate < 1.0:
+            self.pending = pending
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""

@@ -1,0 +1,41 @@
+"""Whole flights in C where that can be: every hour of a bidder that C plans, with the bits of single steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gaelp_ray.core.dual import CompiledDual
+from gaelp_ray.core.flight import HOURS, Parts, Terms, Truth, fly
+from gaelp_ray.core.library import load
+from gaelp_ray.market.compiled_auction import compiled_hour
+from gaelp_ray.market.elementary import log
+from gaelp_ray.market.landscape import HOURS as NUMBER_OF_HOURS
+from gaelp_ray.market.stream import Cells
+from gaelp_ray.records import FloatArray
+from gaelp_ray.simulator.compiled_ledger import CompiledLedger
+from gaelp_ray.simulator.hidden import Hidden
+from gaelp_ray.simulator.ledger import Ledger
+
+
+def fly_in_c(cells: Cells, hidden: Hidden, ledger: Ledger, planner: CompiledDual, expected: bool) -> FloatArray | None:
+    """Fly all hours of flights that have just started; returns rewards, (H, B), of revenue or `expected` revenue.
+
+    Returns None, and leaves everything as it is, where numpy draws the auctions or has drawn some already.
+    """
+    library, market = load().library, hidden.landscape
+    if library is None or not isinstance(ledger, CompiledLedger) or ledger.hour:
+        return None
+    hours = [ledger.calendar(t) for t in range(NUMBER_OF_HOURS)]
+    terms = Terms(
+        hours={name: np.array([getattr(calendar, name) for calendar in hours]) for name in HOURS},
+        log_bid=log(market.bid),
+        action_scale=market.action_scale,
+        spend_cap=None if (market.spend_cap >= 1.0).all() else market.spend_cap,
+        report_rate=market.report_rate,
+        fatigue=market.fatigue_rate > 0.0,
+    )
+    truth = Truth(hidden.traffic, hidden.log_price, hidden.conversion_rate, hidden.volume, hidden.ctr)
+    parts = Parts(compiled_hour(library, cells, market), ledger.books, planner)
+    flown = fly(library, parts, truth, terms, (ledger.observe(), expected))
+    ledger.end(flown.observation, flown.pending)
+    return flown.reward
