@@ -18,6 +18,21 @@ from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.ledger import EXACT, Ledger
 
 
+def _clock() -> dict[str, FloatArray]:
+    after = range(1, HOURS + 1)
+    # One by one, as Ledger.observe() does: a sine of several numbers at once may have other last bits.
+    angles = [2.0 * np.pi * (hour % HOURS_PER_DAY) / HOURS_PER_DAY for hour in after]
+    return {
+        "time_left": np.array([1.0 - hour / HOURS for hour in after]),
+        "hour_sin": np.array([np.sin(angle) for angle in angles]),
+        "hour_cos": np.array([np.cos(angle) for angle in angles]),
+    }
+
+
+CLOCK = _clock()
+"""How the observations after each hour begin, (168,)."""
+
+
 def ledger_of(landscape: Landscape, budget: FloatArray) -> Ledger:
     """The books of flights with these budgets, (B,), kept by C or numpy."""
     library = load().library
@@ -93,21 +108,14 @@ class CompiledLedger(Ledger):
         if delayed:
             self.pending = outcome.pending
         known = {"delayed": delayed, "waits": 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0}
-        known |= self.known_of(self.hour)
+        known |= {name: values[self.hour] for name, values in self.hours().items()}
         self.hour += 1
         earned, self._observation = self.books.close(hour, known, observation.size(market.channels))
         return earned
 
-    def known_of(self, hour: int) -> dict[str, float]:
-        """What C is told of an hour: its traffic, and how the observations of the next begin."""
-        angle = 2.0 * np.pi * ((hour + 1) % HOURS_PER_DAY) / HOURS_PER_DAY
-        return {
-            "traffic": self._market.traffic[hour],
-            "traffic_passed": self._traffic_passed[hour + 1],
-            "time_left": 1.0 - (hour + 1) / HOURS,
-            "hour_sin": np.sin(angle),
-            "hour_cos": np.cos(angle),
-        }
+    def hours(self) -> dict[str, FloatArray]:
+        """What C is told of each hour, (168,): its traffic, and how the observations of the next begin."""
+        return {"traffic": self._market.traffic, "traffic_passed": self._traffic_passed[1:], **CLOCK}
 
     def end(self, observed: Observation, pending: IntArray) -> None:
         """Take over what C has left at the end of the flights."""
