@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gaelp_ray.core.dual import CompiledDual
-from gaelp_ray.core.flight import HOURS, Parts, Terms, Truth, fly
+from gaelp_ray.core.flight import Parts, Terms, Truth, fly
 from gaelp_ray.core.library import load
 from gaelp_ray.market.compiled_auction import compiled_hour
 from gaelp_ray.market.elementary import log
-from gaelp_ray.market.landscape import HOURS as NUMBER_OF_HOURS
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.compiled_ledger import CompiledLedger
@@ -25,9 +22,8 @@ def fly_in_c(cells: Cells, hidden: Hidden, ledger: Ledger, planner: CompiledDual
     library, market = load().library, hidden.landscape
     if library is None or not isinstance(ledger, CompiledLedger) or ledger.hour:
         return None
-    hours = [ledger.calendar(t) for t in range(NUMBER_OF_HOURS)]
     terms = Terms(
-        hours={name: np.array([getattr(calendar, name) for calendar in hours]) for name in HOURS},
+        hours=ledger.hours(),
         log_bid=log(market.bid),
         action_scale=market.action_scale,
         spend_cap=None if (market.spend_cap >= 1.0).all() else market.spend_cap,

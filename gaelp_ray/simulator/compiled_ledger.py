@@ -17,8 +17,20 @@ from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.ledger import Ledger
 
-_ANGLES = 2.0 * np.pi * np.arange(HOURS_PER_DAY) / HOURS_PER_DAY
-_SIN, _COS = np.sin(_ANGLES), np.cos(_ANGLES)
+
+def _clock() -> dict[str, FloatArray]:
+    after = range(1, HOURS + 1)
+    # One by one, as Ledger.observe() does: a sine of several numbers at once may have other last bits.
+    angles = [2.0 * np.pi * (hour % HOURS_PER_DAY) / HOURS_PER_DAY for hour in after]
+    return {
+        "time_left": np.array([1.0 - hour / HOURS for hour in after]),
+        "hour_sin": np.array([np.sin(angle) for angle in angles]),
+        "hour_cos": np.array([np.cos(angle) for angle in angles]),
+    }
+
+
+CLOCK = _clock()
+"""How the observations after each hour begin, (168,)."""
 
 
 def ledger_of(landscape: Landscape, budget: FloatArray) -> Ledger:
@@ -94,22 +106,23 @@ class CompiledLedger(Ledger):
         }
         if self._market.report_rate < 1.0:
             self.pending = outcome.pending
-        calendar, self.hour = self.calendar(self.hour), self.hour + 1
+        calendar, self.hour = self._calendar(self.hour), self.hour + 1
         earned, self._observation = self.books.close(hour, calendar)
         return earned
 
-    def calendar(self, hour: int) -> Calendar:
-        """What the books are told of an hour and of the next one."""
-        market = self._market
+    def _calendar(self, hour: int) -> Calendar:
+        report_rate = self._market.report_rate
         return Calendar(
-            traffic=market.traffic[hour],
-            waits=1.0 - market.report_rate if hour < HOURS - 1 else 0.0,
+            traffic=self._market.traffic[hour],
+            waits=1.0 - report_rate if hour < HOURS - 1 else 0.0,
             traffic_passed=self._traffic_passed[hour + 1],
-            time_left=1.0 - (hour + 1) / HOURS,
-            hour_sin=_SIN[(hour + 1) % HOURS_PER_DAY],
-            hour_cos=_COS[(hour + 1) % HOURS_PER_DAY],
-            delayed=market.report_rate < 1.0,
+            **{name: values[hour] for name, values in CLOCK.items()},
+            delayed=report_rate < 1.0,
         )
+
+    def hours(self) -> dict[str, FloatArray]:
+        """What C is told of each hour, (168,): its traffic, and how the observations of the next begin."""
+        return {"traffic": self._market.traffic, "traffic_passed": self._traffic_passed[1:], **CLOCK}
 
     def end(self, observed: Observation, pending: IntArray) -> None:
         """Take over what C has left at the end of the flights."""

@@ -128,9 +128,10 @@ static void close_flights(const Books *b, Int from, Int end) {
         Int n = length(cells, first);
         add_block(b, first, n, features);
         for (Int feature = 0; feature < PER_CHANNEL; feature++) {
-            for (Int i = 0, flight = first / b->channels, s = first % b->channels; i < n; i++) {
-                b->observation[flight * width + feature * b->channels + s] = (float)features[feature][i];
-                if (++s == b->channels) s = 0, flight++;
+            float *place = b->observation + first / b->channels * width + feature * b->channels;
+            for (Int i = 0, s = first % b->channels; i < n; i++) {
+                place[s] = (float)features[feature][i];
+                if (++s == b->channels) s = 0, place += width;
             }
         }
     }

@@ -77,17 +77,17 @@ static void ripen_seen(double waits, Int n, const double *restrict clicks, doubl
     }
 }
 
-/* Values of a channel: counts that are not forgotten, their priors, and what was seen before; n flights. */
-typedef struct {
-    double *restrict clicks, *restrict sales, *restrict prior_clicks, *restrict prior_sales;
-    double *restrict seen_clicks, *restrict seen_sales;
-} Counts;
+/* Values._fade() of a count. */
+static void fade(Int n, const double *restrict keep, double *restrict counted) {
+    for (Int i = 0; i < n; i++) counted[i] = counted[i] * keep[i];
+}
 
-/* Values._fade(). */
-static void fade(double variance, Int n, const double *restrict tracking, const double *restrict sold, Counts c) {
+/* What a count has become: it forgets, and adds what is new. */
+static void remember(Int n, const double *restrict forgetting, const double *restrict total, double *restrict seen,
+                     double *restrict counted) {
     for (Int i = 0; i < n; i++) {
-        double keep = 1.0 / (1.0 + sold[i] * tracking[i] * variance);
-        c.sales[i] *= keep, c.clicks[i] *= keep, c.prior_sales[i] *= keep, c.prior_clicks[i] *= keep;
+        counted[i] = counted[i] * (1.0 - forgetting[i]) + total[i] - seen[i];
+        seen[i] = total[i];
     }
 }
 
@@ -95,22 +95,24 @@ static void fade(double variance, Int n, const double *restrict tracking, const 
 static void see_values(const Dual *d, Int t, Int s, Int first, Int n, const double *restrict ratio,
                        const double *restrict ripe, double *restrict log_value) {
     Int at = s * d->flights + first;
-    Counts c = {d->clicks + at,       d->sales + at,       d->prior_clicks + at,
-                d->prior_sales + at,  d->seen_clicks + at, d->seen_sales + at};
-    double sold[AT_ONCE], rate = d->conversion_rate[s], prior = d->rate_prior_clicks[s], sales = d->rate_prior_sales[s];
-    double value = d->order_value[s], early = 1.0 - (double)t / HOURS;
-    const double *restrict forgetting = d->forgetting + first, *restrict optimism = d->optimism + first;
-    for (Int i = 0; i < n; i++) {
-        double conversions = most(exp_(ratio[i]) * rate * (ripe[i] + prior) - sales, 0.0), keep = 1.0 - forgetting[i];
-        c.clicks[i] = c.clicks[i] * keep + ripe[i] - c.seen_clicks[i];
-        c.sales[i] = c.sales[i] * keep + conversions - c.seen_sales[i];
-        c.seen_clicks[i] = ripe[i], c.seen_sales[i] = conversions;
-        sold[i] = most(c.sales[i], 0.0) + c.prior_sales[i];
-        log_value[i] = sold[i] / (most(c.clicks[i], 0.0) + c.prior_clicks[i]) * value;
-    }
-    if (d->drift_variance > 0.0) fade(d->drift_variance, n, d->drift_tracking + first, sold, c);
-    for (Int i = 0; i < n; i++)
-        log_value[i] = log_(log_value[i]) + optimism[i] * early / __builtin_sqrt(sold[i]);
+    double total[AT_ONCE], sold[AT_ONCE], keep[AT_ONCE], rate = d->conversion_rate[s], prior = d->rate_prior_clicks[s];
+    double sales = d->rate_prior_sales[s], value = d->order_value[s], early = 1.0 - (double)t / HOURS;
+    double variance = d->drift_variance;
+    const double *forgetting = d->forgetting + first, *optimism = d->optimism + first;
+    const double *tracking = d->drift_tracking + first;
+    for (Int i = 0; i < n; i++) total[i] = most(exp_(ratio[i]) * rate * (ripe[i] + prior) - sales, 0.0);
+    remember(n, forgetting, ripe, d->seen_clicks + at, d->clicks + at);
+    remember(n, forgetting, total, d->seen_sales + at, d->sales + at);
+    const double *clicks = d->clicks + at, *prior_clicks = d->prior_clicks + at;
+    for (Int i = 0; i < n; i++) sold[i] = most(d->sales[at + i], 0.0) + d->prior_sales[at + i];
+    for (Int i = 0; i < n; i++) total[i] = sold[i] / (most(clicks[i], 0.0) + prior_clicks[i]) * value;
+    for (Int i = 0; i < n; i++) log_value[i] = log_(total[i]) + optimism[i] * early / __builtin_sqrt(sold[i]);
+    if (!variance) return;
+    for (Int i = 0; i < n; i++) keep[i] = 1.0 / (1.0 + sold[i] * tracking[i] * variance);
+    fade(n, keep, d->clicks + at);
+    fade(n, keep, d->sales + at);
+    fade(n, keep, d->prior_clicks + at);
+    fade(n, keep, d->prior_sales + at);
 }
 
 /* The features of a channel: all that its row of the work space holds but AHEAD and SCALE. */
