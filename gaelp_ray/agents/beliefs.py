@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
 from gaelp_ray.market.observation import View
 from gaelp_ray.records import FloatArray, zeros
@@ -41,9 +42,9 @@ class Values:
     def log_value(self, view: View, t: int) -> FloatArray:
         """log of expected revenue per click, (B, S): posterior conversion rate x mean order value."""
         market, config = self._market, self._config
-        clicks = self._ripe(np.expm1(view.channel("log_clicks")))
+        clicks = self._ripe(_count_of(view.channel("log_clicks")))
         # The observation's posterior, solved for the conversions that led to it.
-        exact = np.exp(view.channel("log_conversion_rate_ratio")) * market.conversion_rate
+        exact = exp(view.channel("log_conversion_rate_ratio")) * market.conversion_rate
         prior = market.conversion_prior_clicks
         conversions = np.maximum(exact * (clicks + prior) - market.conversion_rate * prior, 0.0)
         keep = 1.0 - config.forgetting
@@ -55,11 +56,12 @@ class Values:
         if self._drifts:
             self._fade(sales)
         optimism = config.optimism * (1.0 - t / HOURS) / np.sqrt(sales)
-        log_value: FloatArray = np.log(rate * market.order_value) + optimism
+        log_value: FloatArray = log(rate * market.order_value) + optimism
         return log_value
 
     def _fade(self, sales: FloatArray) -> None:
-        keep = 1.0 / (1.0 + sales * self._config.drift_tracking * self._market.conversion_rate_drift**2)
+        drift = self._market.conversion_rate_drift
+        keep = 1.0 / (1.0 + sales * self._config.drift_tracking * (drift * drift))
         self._sales, self._clicks = self._sales * keep, self._clicks * keep
         self._prior = (self._prior[0] * keep, self._prior[1] * keep)
 
@@ -90,17 +92,17 @@ class Volumes:
 
     def clicks_ahead(self, view: View, t: int) -> FloatArray:
         """Expected clicks of the rest of the flight if every auction were won, (B, S), with today's fatigue."""
-        clicks, expected = (np.expm1(view.channel(name)) for name in ("log_clicks", "log_expected_clicks"))
-        self._count(clicks.sum(axis=1), expected.sum(axis=1), t)
+        clicks, expected = (_count_of(view.channel(name)) for name in ("log_clicks", "log_expected_clicks"))
+        self._count(total(clicks), total(expected), t)
         volume: FloatArray = self._calibrated * self._levels(clicks, expected, t)
-        return volume * np.exp(view.channel("log_fatigue")) if self._market.fatigue_rate else volume
+        return volume * exp(view.channel("log_fatigue")) if self._market.fatigue_rate else volume
 
     def _levels(self, clicks: FloatArray, expected: FloatArray, t: int) -> FloatArray:
         """Volume relative to calibration x traffic ahead in average days, (B, S)."""
         ratio = (clicks + self._prior) / (expected + self._prior)
         ahead: Any = self._ahead[t]
         if np.any(self._config.traffic_use):
-            surplus = (self.today / self.flight)[:, None] ** self._config.traffic_use - 1.0
+            surplus = exp(self._config.traffic_use * log(self.today / self.flight)[:, None]) - 1.0
             ahead = ahead + self.rest_of_today(t) * surplus
         levels: FloatArray = ratio * ahead
         return levels
@@ -128,10 +130,10 @@ class FilteredVolumes(Volumes):
     def __init__(self, config: DualConfig, market: Landscape, flights: int) -> None:
         super().__init__(config, market, flights)
         noise = config.traffic_noise
-        self._day, self._hour = (market.day_log_sd * noise) ** 2, (market.hour_log_sd * noise) ** 2
-        share = self._calibrated / self._calibrated.sum()
-        spread = market.volume_log_sd**2 + market.ctr_log_sd**2
-        level = spread * float(np.sum(share**2)) * np.ones(flights)
+        self._day, self._hour = (_square(log_sd * noise) for log_sd in (market.day_log_sd, market.hour_log_sd))
+        share = self._calibrated / total(self._calibrated[None])
+        spread = _square(market.volume_log_sd) + _square(market.ctr_log_sd)
+        level = spread * total(_square(share)[None]) * np.ones(flights)
         # Means and covariances of (level, day), each (B,). All factors have mean 1, so that logs have mean -variance/2.
         self._level, self._level_var = -level / 2.0, level
         self._midnight()
@@ -149,9 +151,9 @@ class FilteredVolumes(Volumes):
         if t % HOURS_PER_DAY == 0 and t:
             self._midnight()
         rest = self.rest_of_today(t)
-        level = np.exp(self._level + self._level_var / 2.0)
+        level = exp(self._level + self._level_var / 2.0)
         both = self._level_var + 2.0 * self._covariance + self._today_var
-        today = np.exp(self._level + self._today + both / 2.0)
+        today = exp(self._level + self._today + both / 2.0)
         levels: FloatArray = relative * (level * (self._ahead[t] - rest) + today * rest)[:, None]
         return levels
 
@@ -159,11 +161,11 @@ class FilteredVolumes(Volumes):
         """One step of the filter: the last hour's clicks against what these channels would bring on average."""
         heard, due = (now - before for now, before in zip((clicks, expected), self._before, strict=True))
         self._before = (clicks, expected)
-        heard, due = np.maximum(heard.sum(axis=1), 0.0) + 0.5, np.maximum(due.sum(axis=1), 0.0) + 0.5
-        surprise = np.log(heard / due) + np.ravel(self._hour) / 2.0 - self._level - self._today
+        heard, due = (np.maximum(total(clicks), 0.0) + 0.5 for clicks in (heard, due))
+        surprise = log(heard / due) + np.ravel(self._hour) / 2.0 - self._level - self._today
         toward_level, toward_today = self._level_var + self._covariance, self._today_var + self._covariance
-        total = toward_level + toward_today + np.ravel(self._hour) + 1.0 / heard
-        gain = (toward_level / total, toward_today / total)
+        variance = toward_level + toward_today + np.ravel(self._hour) + 1.0 / heard
+        gain = (toward_level / variance, toward_today / variance)
         self._level, self._today = self._level + gain[0] * surprise, self._today + gain[1] * surprise
         self._level_var = self._level_var - gain[0] * toward_level
         self._covariance = self._covariance - gain[0] * toward_today
@@ -175,7 +177,8 @@ class Prices:
 
     def __init__(self, config: DualConfig, market: Landscape) -> None:
         self._config, self._market = config, market
-        self._decay = [_mean_decay(market.price_autocorrelation, HOURS - t) for t in range(HOURS)]
+        self._decay = _mean_decay(market.price_autocorrelation)
+        self._log_cpc = log(market.cpc)
 
     def log_prices(self, view: View, t: int) -> tuple[FloatArray, FloatArray]:
         """Expected location of competing prices in this hour and over the rest of the flight, (B, S) each."""
@@ -194,14 +197,24 @@ class Prices:
         known = (win_rate > 1e-6) & (win_rate < 1.0 - 1e-6)
         if t == 0 or not known.any():
             return zeros(*win_rate.shape)
-        log_paid = view.channel("log_price_ratio") + np.log(market.cpc)
+        log_paid = view.channel("log_price_ratio") + self._log_cpc
         level = market.pricing.location(np.where(known, win_rate, 0.5), log_paid) - market.log_price
         tracked: FloatArray = self._config.price_tracking * np.where(known, np.clip(level, -3.0, 3.0), 0.0)
         return tracked
 
 
-def _mean_decay(rho: float, hours: int) -> float:
-    """Mean of rho, rho^2, ..., rho^hours: what is left on average of a price level over the next hours."""
-    if hours <= 0 or rho >= 1.0:
-        return 1.0
-    return rho * (1.0 - rho**hours) / ((1.0 - rho) * hours)
+def _mean_decay(rho: float) -> FloatArray:
+    """What is left on average of a price level over the n hours from each hour on, (H,): mean of rho, ..., rho^n."""
+    powers = np.cumprod(np.full(HOURS, rho))
+    decay: FloatArray = (np.cumsum(powers) / np.arange(1, HOURS + 1))[::-1]
+    return decay
+
+
+def _count_of(log_count: FloatArray) -> FloatArray:
+    """x of log(1 + x)."""
+    count: FloatArray = exp(log_count) - 1.0
+    return count
+
+
+def _square(x: Any) -> Any:
+    return x * x

@@ -17,6 +17,7 @@ from gaelp_ray.agents.base import Action, State
 from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.elementary import exp, log, ndtri
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FloatArray, Rollout
 from gaelp_ray.sections import DualConfig
@@ -65,7 +66,7 @@ class CEM:
     def _draw(self) -> FloatArray:
         """Candidates (K, P): pairs that mirror each other around the mean; the odd one out is the mean itself."""
         size = min(self._cem.population, self._flights)
-        half = self._rng.standard_normal((size // 2, len(self.mean)))
+        half = ndtri(self._rng.random((size // 2, len(self.mean))))
         steps = np.concatenate([half, -half, np.zeros((size % 2, len(self.mean)))])
         points: FloatArray = np.clip(self.mean + self.std * steps, self._low, self._high)
         self._candidates = points
@@ -76,7 +77,7 @@ class CEM:
         self._flown_by = np.arange(self._flights) * len(points) // self._flights
         rows = points[self._flown_by]
         columns = {
-            name: np.exp(column) if name in LOG_SPREAD else column
+            name: exp(column) if name in LOG_SPREAD else column
             for name, column in zip(self._names, rows.T[:, :, None], strict=True)
         }
         # Not validated: the fields hold arrays here, within the bounds that a number would have to respect.
@@ -104,7 +105,7 @@ class CEM:
     def constants(self) -> dict[str, float]:
         """The constants that the search stands at: a DualConfig with them is the same bidder without the search."""
         mean = np.clip(self.mean, self._low, self._high)
-        values = [np.exp(x) if name in LOG_SPREAD else x for name, x in zip(self._names, mean, strict=True)]
+        values = [exp(x) if name in LOG_SPREAD else x for name, x in zip(self._names, mean, strict=True)]
         return dict(zip(self._names, map(float, values), strict=True))
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
@@ -119,7 +120,7 @@ class CEM:
 
 
 def _scaled(name: str, value: float) -> float:
-    return float(np.log(value)) if name in LOG_SPREAD else value
+    return float(log(np.float64(value))) if name in LOG_SPREAD else value
 
 
 def _bounds(name: str) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from gaelp_ray.agents.planning import (
     spend_all,
 )
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.elementary import exp, log
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation, View
 from gaelp_ray.records import FloatArray
@@ -44,7 +45,7 @@ class BayesDual(FixedBidder):
         """log lambda against the first plan, and log of clicks / expected clicks of the flight and of today, (B, 3)."""
         assert self._log_multiplier is not None and self._first_multiplier is not None
         shift = self._log_multiplier - self._first_multiplier
-        return np.stack([shift, np.log(self._volumes.flight), np.log(self._volumes.today)], axis=1)
+        return np.stack([shift, log(self._volumes.flight), log(self._volumes.today)], axis=1)
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """Back to the calibrated beliefs."""
@@ -66,7 +67,7 @@ class BayesDual(FixedBidder):
 
     def _outlook(self, view: View, t: int) -> tuple[Outlook, FloatArray]:
         """The rest of the flight as it is believed to be, and this hour's competing prices, (B, S)."""
-        budget = self._market.budget * np.exp(view.overall("log_budget"))
+        budget = self._market.budget * exp(view.overall("log_budget"))
         now, ahead = self._prices.log_prices(view, t)
         outlook = Outlook(
             log_value=self._values.log_value(view, t),

@@ -7,6 +7,7 @@ import numpy as np
 from gaelp_ray.agents.base import Action, FixedBidder
 from gaelp_ray.agents.planning import LOG_MULTIPLIER_RANGE, calibrated_multiplier, log_bids
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.elementary import exp, log
 from gaelp_ray.market.observation import Observation, View
 from gaelp_ray.records import FloatArray, zeros
 from gaelp_ray.sections import ConstantConfig, PIDConfig
@@ -16,7 +17,7 @@ class ConstantBidder(FixedBidder):
     """The market's historical bids times one number, whatever happens."""
 
     def __init__(self, config: ConstantConfig, market: Landscape) -> None:
-        self._action = market.action(np.log(config.bid_multiplier * market.bid))
+        self._action = market.action(log(config.bid_multiplier * market.bid))
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """Nothing to forget."""
@@ -35,7 +36,7 @@ class PacedBidder(FixedBidder):
 
     def __init__(self, config: PIDConfig, market: Landscape, learns_value: bool) -> None:
         self._config, self._market, self._learns_value = config, market, learns_value
-        self._log_value = np.log(market.value)
+        self._log_value = log(market.value)
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """Clear the controller's memory."""
@@ -47,7 +48,7 @@ class PacedBidder(FixedBidder):
         """Raise lambda (bid less) when ahead of the plan, lower it when behind."""
         view = View(obs)
         if self._start is None:
-            self._start = calibrated_multiplier(self._market, self._market.budget * np.exp(view.overall("log_budget")))
+            self._start = calibrated_multiplier(self._market, self._market.budget * exp(view.overall("log_budget")))
         error = view.overall("pacing_error")
         self._sum += error
         gains = self._config

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.multiplier import solve
 from gaelp_ray.market.observation import View
 from gaelp_ray.market.prices import Pricing
@@ -38,7 +39,7 @@ class Outlook:
         Spend is clicks x exp(location) x payment(u) with u = log value - log lambda - location.
         """
         payment, slope = self.pricing.spend(self.log_value - self.log_price - log_multiplier)
-        scale = self.clicks * np.exp(self.log_price)
+        scale = self.clicks * exp(self.log_price)
         return scale * payment, scale * slope
 
     def impressions(self, log_multiplier: FloatArray, ctr: FloatArray) -> FloatArray:
@@ -53,14 +54,14 @@ def spend_all(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> Float
     A channel spends no more than its cap. A market cheaper than the budget ends at the lower end of the range.
     """
 
-    def total(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def spend_of_all(x: FloatArray) -> tuple[FloatArray, FloatArray]:
         spend, slope = outlook.spend(x[:, None])
         if outlook.caps is not None:
             slope = np.where(spend < outlook.caps, slope, 0.0)
             spend = np.minimum(spend, outlook.caps)
-        return spend.sum(axis=1), slope.sum(axis=1)
+        return total(spend), total(slope)
 
-    return solve(total, outlook.budget, log_multiplier, LOG_MULTIPLIER_RANGE, steps)
+    return solve(spend_of_all, outlook.budget, log_multiplier, LOG_MULTIPLIER_RANGE, steps)
 
 
 def by_channel(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> FloatArray:
@@ -74,10 +75,12 @@ def by_channel(outlook: Outlook, log_multiplier: FloatArray, steps: int) -> Floa
 
 def declining(outlook: Outlook, market: Landscape, log_fatigue: FloatArray, log_multiplier: FloatArray) -> Outlook:
     """The outlook with fewer clicks: the mean of what fatigue will leave if the rest is bid for at log lambda, (B,)."""
-    impressions = outlook.impressions(log_multiplier[:, None], market.ctr * np.exp(log_fatigue))
+    impressions = outlook.impressions(log_multiplier[:, None], market.ctr * exp(log_fatigue))
     loss = -market.log_fatigue(impressions)
-    left = -np.expm1(-loss) / np.maximum(loss, 1e-9)
-    return replace(outlook, clicks=outlook.clicks * np.where(loss > 1e-9, left, 1.0))
+    # The mean of exp(-x) over [0, loss], where 1 - exp(-loss) would have lost its digits as a series.
+    series = 1.0 - loss * (0.5 - loss / 6.0)
+    left = np.where(loss > 1e-4, (1.0 - exp(-loss)) / np.maximum(loss, 1e-4), series)
+    return replace(outlook, clicks=outlook.clicks * left)
 
 
 def caps_left(market: Landscape, view: View, budget: FloatArray) -> FloatArray | None:
@@ -96,8 +99,8 @@ def calibrated_multiplier(market: Landscape, budget: FloatArray, share: FloatArr
     """log lambda, (B,), that spends `budget` over `share` of the week in the calibrated market."""
     ones = np.ones((len(budget), 1))
     outlook = Outlook(
-        log_value=ones * np.log(market.value),
-        clicks=ones * (market.volume * market.ctr * market.traffic.sum()) * np.reshape(share, (-1, 1)),
+        log_value=ones * log(market.value),
+        clicks=ones * (market.volume * market.ctr * total(market.traffic[None])) * np.reshape(share, (-1, 1)),
         log_price=ones * market.log_price,
         pricing=market.pricing,
         budget=budget,

@@ -11,11 +11,13 @@
 
 #include "elementary.h"
 #include "stream.h"
+#include "prices.h"
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
+#include "optimum.h"
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 /* library.py compares both before it calls anything else. */
 EXPORT Int gaelp_abi(void) { return ABI_VERSION; }
