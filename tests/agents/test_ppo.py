@@ -301,7 +301,7 @@ print(hashlib.sha256(b"".join(array.tobytes() for _, array in sorted(agent.state
 """
 
 
-@pytest.mark.parametrize("reference", ["none"])
+@pytest.mark.parametrize("reference", ["none", "BayesDual"])
 def test_training_has_the_same_bits_with_avx2_and_avx512(reference):
     levels = ["x86-64-v4", "x86-64-v3"]
     if load().library is None or not set(levels) <= set(supported_levels()):
