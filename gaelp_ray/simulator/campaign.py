@@ -144,7 +144,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         """The hindsight optimum, solved once per flight and only on request."""
         assert self._hidden is not None
         if self._optimum is None:
-            self._optimum = hindsight_optimum(self._hidden)
+            self._optimum = hindsight_optimum(self._hidden, self._copies)
         return self._optimum
 
     def _reward(self, outcome: Outcome, earned: FloatArray, hour: Hour) -> FloatArray:

@@ -30,6 +30,18 @@ class Hidden:
     log_price: FloatArray  # (H, B, S)
     conversion_rate: FloatArray  # (H, B, S)
 
+    def first(self, flights: int) -> Hidden:
+        """The first flights of the batch."""
+        return replace(
+            self,
+            budget=self.budget[:flights],
+            ctr=self.ctr[:flights],
+            volume=self.volume[:flights],
+            traffic=self.traffic[:, :flights],
+            log_price=self.log_price[:, :flights],
+            conversion_rate=self.conversion_rate[:, :flights],
+        )
+
     def hour(self, t: int, log_fatigue: FloatArray, pending: IntArray | int = 0) -> Hour:
         """The state of auctions in hour t, given what the flights have done to it so far, (B, S)."""
         ctr = self.ctr * exp(log_fatigue) if self.landscape.fatigue_rate else self.ctr

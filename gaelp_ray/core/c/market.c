@@ -15,6 +15,7 @@
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
+#include "optimum.h"
 
 #define ABI_VERSION 2
 
