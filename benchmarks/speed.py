@@ -4,8 +4,7 @@
 
 Every figure is the median of five, with the cases in turn (A B C A B C ...), so that a machine whose speed drifts
 slows all of them alike. CPU seconds, one thread. The yardstick is numpy drawing the random numbers of 64 flights' hours
-and nothing else; ratios to it say more about the code, and less about the machine, than the figures themselves. The
-second table compares random-number stream 2 (in C, where the core is compiled) with stream 1 (numpy's generators).
+and nothing else; ratios to it say more about the code, and less about the machine, than the figures themselves.
 """
 
 from __future__ import annotations
@@ -17,17 +16,12 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 
 from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, load_market
-from gaelp_ray.agents import reference_bidder
-from gaelp_ray.core import implementation
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.market.stream import STREAM
-from gaelp_ray.simulator.random_streams import StreamNumber
-from gaelp_ray.training import fly, make_untrained, train
+from gaelp_ray.training import make_untrained, train
 
 RUNS = 5
 MARKET = load_market("airfrance-search")  # reading its file takes as long as 64 flights
@@ -44,21 +38,13 @@ def yardstick(flights: int) -> int:
     return flights * HOURS
 
 
-def simulate(flights: int, stream: StreamNumber = STREAM) -> int:
+def simulate(flights: int) -> int:
     """Whole flights at constant bids: observation, budget and books included."""
-    env = AdCampaignVectorEnv(flights, MARKET, stream=stream)
+    env = AdCampaignVectorEnv(flights, MARKET)
     env.reset(seed=0)
     action = np.full((flights, env.landscape.channels), -0.25, np.float32)
     for _ in range(HOURS):
         env.step(action)
-    return flights * HOURS
-
-
-def bid(flights: int, stream: StreamNumber) -> int:
-    """Whole flights of BayesDual with the hindsight optimum, as in an evaluation."""
-    env = AdCampaignVectorEnv(flights, MARKET, stream=stream)
-    fly(env, reference_bidder(env.landscape), ([1], [1]), explore=False)
-    env.totals()
     return flights * HOURS
 
 
@@ -84,10 +70,6 @@ CASES: dict[str, Callable[[], int]] = {
 }
 
 
-STREAMS: dict[str, Callable[[int, StreamNumber], int]] = {"simulator": simulate, "BayesDual, with optimality": bid}
-SIZES = (64, 256, 1024)
-
-
 def measure(cases: Mapping[str, Callable[[], int]]) -> dict[str, list[float]]:
     """Env-steps per CPU second of each case, RUNS times."""
     speeds: dict[str, list[float]] = {name: [] for name in cases}
@@ -100,17 +82,6 @@ def measure(cases: Mapping[str, Callable[[], int]]) -> dict[str, list[float]]:
     return speeds
 
 
-def compare_streams() -> None:
-    """Stream 2 beside stream 1."""
-    print(f"\nenv-steps per CPU second, stream 2 is computed by {implementation()}")
-    print(f"{'':38s} {'stream 1':>10s} {'stream 2':>10s} {'ratio':>7s}")
-    for name, case in STREAMS.items():
-        for flights in SIZES:
-            found = measure({str(stream): partial(case, flights, stream) for stream in (1, 2)})
-            one, two = map(statistics.median, found.values())
-            print(f"{f'{name}, {flights:,} flights':38s} {one:10,.0f} {two:10,.0f} {two / one:7.2f}")
-
-
 def main() -> None:
     speeds = measure(CASES)
     base = statistics.median(next(iter(speeds.values())))
@@ -118,7 +89,6 @@ def main() -> None:
     for name, measured in speeds.items():
         median = statistics.median(measured)
         print(f"{name:48s} {median:10,.0f} {min(measured):10,.0f} {max(measured):10,.0f} {median / base:7.3f}")
-    compare_streams()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from gaelp_ray.agents.beliefs import FilteredVolumes, Prices, Values, Volumes
 from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.core.library import load
 from gaelp_ray.market import Landscape
-from gaelp_ray.market.compiled_auction import is_in_c
 from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import DAYS
 from gaelp_ray.market.prices import Lognormal
@@ -20,8 +19,8 @@ from gaelp_ray.sections import DualConfig
 
 def compiled_planner(config: DualConfig, market: Landscape, flights: int) -> CompiledDual | None:
     """A Planner of so many flights in C; None where numpy plans."""
-    library = load().library
-    if library is None or not is_in_c(market):
+    library, pricing = load().library, market.pricing
+    if library is None or pricing.first_price or not isinstance(pricing.shape, Lognormal):
         return None
     values, volumes = Values(config, market, flights), Volumes(config, market, flights)
     constants = {

@@ -1,12 +1,14 @@
-"""PPO in numpy: Gaussian policy, generalised advantage estimation, clipped objective (Schulman et al. 2016, 2017).
+"""PPO: Gaussian policy, generalised advantage estimation, clipped objective (Schulman et al. 2016, 2017).
 
 The policy and the value function are separate tanh networks. A rollout is one batch of whole flights, so that no
-value has to be bootstrapped at its end. Start at PPO.update.
+value has to be bootstrapped at its end. Where the core is compiled, C evaluates the networks and computes gradients and
+steps (core/net.py); numpy computes the same up to rounding. Start at PPO.update.
 """
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +17,17 @@ import numpy.typing as npt
 from gaelp_ray.agents.base import Action, State
 from gaelp_ray.agents.network import MLP, Adam, Normaliser
 from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.core import net
+from gaelp_ray.core.library import load
+from gaelp_ray.core.net import Batch, CompiledLearner, CompiledNetwork, Constants, Learned, Objective, Sizes
 from gaelp_ray.errors import TrainingError
+from gaelp_ray.market.elementary import exp, log, ndtri, total
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.records import Rollout, zeros
+from gaelp_ray.records import FloatArray, Rollout, zeros
 from gaelp_ray.sections import PPOConfig
 
 F32 = npt.NDArray[np.float32]
+HALF_LOG_2_PI = 0.91893853320467274178
 FINAL_RATE = 0.1
 """Share of the learning rate that is left at the end of a training; it falls linearly."""
 
@@ -28,20 +35,12 @@ FINAL_RATE = 0.1
 class Hour(NamedTuple):
     """What the policy saw and did in one hour of B exploring flights."""
 
-    raw: Observation  # (B, D)
-    obs: F32  # (B, D) normalised
+    obs: Observation  # (B, D)
     action: F32  # (B, A)
     log_prob: F32  # (B,)
 
 
-class Batch(NamedTuple):
-    """Samples of N flight hours."""
-
-    obs: F32  # (N, D) normalised
-    actions: F32  # (N, A)
-    log_prob: F32  # (N,) under the policy that flew
-    advantages: F32  # (N,)
-    returns: F32  # (N,)
+Evaluator = Callable[[Observation], F32]
 
 
 class PPO:
@@ -53,28 +52,50 @@ class PPO:
         hidden = [config.ppo.hidden_size] * 2
         self.policy = MLP([observed, *hidden, actions], rng, last_gain=0.01)
         self.value = MLP([observed, *hidden, 1], rng, last_gain=1.0)
-        self.log_std = np.full(actions, np.log(config.ppo.initial_std), np.float32)
+        # All parameters are views of one array, which C takes as a whole.
+        parts = self.policy.flat.size, self.value.flat.size
+        self._flat: F32 = np.empty(sum(parts) + actions, np.float32)
+        policy, value, self.log_std = np.split(self._flat, np.cumsum(parts))
+        self.policy.move(policy)
+        self.value.move(value)
+        self.log_std[...] = log(np.array(config.ppo.initial_std))
         self.normaliser = Normaliser(observed)
-        parameters = [*self.policy.parameters, *self.value.parameters, self.log_std]
-        self.adam = Adam(parameters, config.ppo.max_grad_norm)
-        self._parameters = parameters
+        self._parameters = [*self.policy.parameters, *self.value.parameters, self.log_std]
+        self.adam = Adam(self._parameters, config.ppo.max_grad_norm)
         # What is deployed: a moving average of the policy's parameters over the updates, if there is any averaging.
-        self.deployed = self.policy if not config.ppo.averaging else copy.deepcopy(self.policy)
+        self.deployed = self.policy if not config.ppo.averaging else self.policy.copy()
+        self._sizes = Sizes(observed, config.ppo.hidden_size, actions)
+        self._constants = Constants(*self.normaliser.constants())
+        self._policy, self._deployed = self._evaluator(self.policy), self._evaluator(self.deployed)
+        self._value = self._evaluator(self.value, outputs=1)
+
+    def _evaluator(self, network: MLP, **other: int) -> Evaluator:
+        """A function of observations: C if there is a library, else numpy."""
+        library = load().library
+        if library is None:
+            return partial(_evaluate, network, self.normaliser)
+        return CompiledNetwork(library, self._sizes._replace(**other), network.flat, self._constants)
+
+    def _renew(self) -> None:
+        """Tell C what the normaliser has become."""
+        for old, new in zip(self._constants, self.normaliser.constants(), strict=True):
+            old[...] = new
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """New flights: drop what was remembered of the last ones."""
         self._rng = rng
         self._flown: list[Hour] = []
+        log_std = self.log_std.astype(np.float64)
+        self._spread = exp(log_std), log_std
+        self._renew()
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """The deployed policy's mean, or with `explore` a sample of the learning one's, remembered for the update."""
-        seen = self.normaliser(obs)
         if not explore:
-            return self.deployed(seen).astype(np.float32)
-        mean: F32 = self.policy(seen).astype(np.float32)
-        noise = self._rng.standard_normal(mean.shape, dtype=np.float32)
-        action: F32 = (mean + np.exp(self.log_std) * noise).astype(np.float32)
-        self._flown.append(Hour(obs, seen, action, self._log_prob(mean, action)))
+            return self._deployed(obs)
+        mean = self._policy(obs)
+        action, log_prob = sample(mean, self._spread, self._rng.random(mean.shape))
+        self._flown.append(Hour(obs, action, log_prob))
         return action
 
     def update(self, rollout: Rollout) -> dict[str, float]:
@@ -82,49 +103,75 @@ class PPO:
 
         Raises TrainingError if a batch cannot be cut into the minibatches, or if the learning has diverged.
         """
-        batch = self._batch(rollout)
-        if len(batch.obs) < self._ppo.minibatches:
+        flown = Hour(*(np.concatenate(column) for column in zip(*self._flown, strict=True)))
+        self._flown = []
+        if len(flown.obs) < self._ppo.minibatches:
             raise TrainingError(
-                f"a batch of {len(batch.obs)} flight hours cannot be cut into {self._ppo.minibatches} minibatches: "
+                f"a batch of {len(flown.obs)} flight hours cannot be cut into {self._ppo.minibatches} minibatches: "
                 "lower ppo.minibatches or raise batch_size"
             )
+        step = self._stepper(self._batch(flown, rollout))
         rate = self._learning_rate * (1.0 - (1.0 - FINAL_RATE) * rollout.progress)
         diagnostics: dict[str, float] = {}
         for _ in range(self._ppo.epochs):
-            order = self._rng.permutation(len(batch.obs))
+            order = self._rng.permutation(len(flown.obs))
             for rows in np.array_split(order, self._ppo.minibatches):
-                part = Batch(*(array[rows] for array in batch))
-                gradients, diagnostics = self.gradients(part)
-                self.adam.step(gradients, rate)
-        if not all(np.isfinite(parameter).all() for parameter in self._parameters):
+                diagnostics = step(rows, rate)
+        if not np.isfinite(self._flat).all():
             raise TrainingError("the policy diverged to numbers that are not finite: lower learning_rate")
-        self.normaliser.update(np.stack([hour.raw for hour in self._flown]))
+        self.normaliser.update(flown.obs)
+        self._renew()
         self._average()
-        self._flown = []
         return diagnostics
 
     def _average(self) -> None:
         keep = self._ppo.averaging
         if keep:
-            for old, new in zip(self.deployed.parameters, self.policy.parameters, strict=True):
-                old[...] = keep * old + (1.0 - keep) * new
+            self.deployed.flat[...] = keep * self.deployed.flat + (1.0 - keep) * self.policy.flat
 
-    def _batch(self, rollout: Rollout) -> Batch:
-        steps, flights = rollout.rewards.shape
-        obs, actions, log_prob = (np.concatenate(column) for column in list(zip(*self._flown, strict=True))[1:])
-        values = self.value(obs)[:, 0].reshape(steps, flights)
+    def _batch(self, flown: Hour, rollout: Rollout) -> Batch:
+        values = self._value(flown.obs)[:, 0].reshape(rollout.rewards.shape)
         advantages = generalised_advantages(rollout, values, self._ppo)
         returns = (advantages + values).ravel().astype(np.float32)
-        return Batch(obs, actions, log_prob, advantages.ravel().astype(np.float32), returns)
+        return Batch(*flown, advantages.ravel().astype(np.float32), returns)
+
+    def _stepper(self, batch: Batch) -> Callable[[npt.NDArray[np.int64], float], dict[str, float]]:
+        """A function that makes one gradient step on rows of the batch."""
+        library, ppo = load().library, self._ppo
+        if library is None:
+            return partial(self._step, batch._replace(obs=self.normaliser(batch.obs)))
+        objective = Objective(ppo.clip_range, ppo.entropy_coef, ppo.max_grad_norm)
+        learned = Learned(self._flat, self.adam.flat_first, self.adam.flat_second)
+        learner = CompiledLearner(library, self._sizes, objective, learned, self._constants, batch)
+        return partial(self._compiled_step, learner)
+
+    def _step(self, batch: Batch, rows: npt.NDArray[np.int64], rate: float) -> dict[str, float]:
+        gradients, diagnostics = self.gradients(Batch(*(array[rows] for array in batch)))
+        self.adam.step(gradients, rate)
+        return diagnostics
+
+    def _compiled_step(self, learner: CompiledLearner, rows: npt.NDArray[np.int64], rate: float) -> dict[str, float]:
+        _, clipped_share, value_loss = learner.gradients(rows)
+        diagnostics = self._diagnostics(clipped_share, value_loss)
+        learner.step(self.adam.next_rate(rate))
+        return diagnostics
+
+    def _diagnostics(self, clipped_share: float, value_loss: float) -> dict[str, float]:
+        stds = exp(self.log_std.astype(np.float64))
+        return {
+            "learning/clipped_share": clipped_share,
+            "learning/value_loss": value_loss,
+            "learning/policy_std": float(total(stds[None])[0]) / len(stds),
+        }
 
     def _log_prob(self, mean: Any, actions: F32) -> F32:
         z = (actions - mean) / np.exp(self.log_std)
-        constant = np.float32(0.5 * np.log(2.0 * np.pi))
+        constant = np.float32(HALF_LOG_2_PI)
         log_prob: F32 = (-0.5 * z * z - self.log_std - constant).sum(axis=1)
         return log_prob
 
     def gradients(self, batch: Batch) -> tuple[list[Any], dict[str, float]]:
-        """Gradients of the loss in the order of the parameters, and diagnostics.
+        """Gradients of the loss in the order of the parameters, and diagnostics; net.c computes the same.
 
         Loss: - mean(min(r A, clip(r) A)) - entropy_coef x entropy + mean((V - R)^2), A standardised in the batch.
         """
@@ -147,12 +194,7 @@ class PPO:
             *self.value.backward(value_layers, d_value.astype(layers[-1].dtype)),
             d_log_std.astype(self.log_std.dtype),
         ]
-        diagnostics = {
-            "learning/clipped_share": float(np.mean(~active)),
-            "learning/value_loss": float(np.mean(error**2)),
-            "learning/policy_std": float(np.exp(self.log_std).mean()),
-        }
-        return gradients, diagnostics
+        return gradients, self._diagnostics(float(np.mean(~active)), float(np.mean(error**2)))
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Networks, optimiser and normaliser."""
@@ -183,10 +225,34 @@ class PPO:
         self.normaliser.mean = state["normaliser_mean"].copy()
         self.normaliser.variance = state["normaliser_variance"].copy()
         self.normaliser.count = float(state["normaliser_count"])
+        self._renew()
+
+
+def _evaluate(network: MLP, normaliser: Normaliser, obs: Observation) -> F32:
+    return network(normaliser(obs)).astype(np.float32)
+
+
+def sample(mean: F32, spread: tuple[FloatArray, FloatArray], uniform: FloatArray) -> tuple[F32, F32]:
+    """(actions (B, A) around the policy's means, their log probabilities (B,)); C has the same bits.
+
+    spread: standard deviation of each action and its logarithm, (A,). uniform: (B, A).
+    """
+    library, (std, log_std) = load().library, spread
+    if library is not None:
+        return net.sample(library, mean, spread, uniform)
+    action = (mean + std * ndtri(uniform)).astype(np.float32)
+    z = (action - mean.astype(np.float64)) / std
+    return action, total(-0.5 * z * z - log_std - HALF_LOG_2_PI).astype(np.float32)
 
 
 def generalised_advantages(rollout: Rollout, values: Any, ppo: PPOConfig) -> npt.NDArray[np.float64]:
-    """GAE (Schulman et al. 2016, eq. 16) over whole flights, (T, B): the value after a flight's end is 0."""
+    """GAE (Schulman et al. 2016, eq. 16) over whole flights, (T, B): the value after a flight's end is 0.
+
+    C has the same bits.
+    """
+    values, library = values.astype(np.float64), load().library
+    if library is not None:
+        return net.advantages(library, rollout.rewards, rollout.dones, values, (ppo.gamma, ppo.gae_lambda))
     advantages = np.zeros_like(rollout.rewards)
     flights = rollout.rewards.shape[1]
     running, following = zeros(flights), zeros(flights)

@@ -16,12 +16,14 @@ import numpy as np
 
 from gaelp_ray.calibration.simulation import around
 from gaelp_ray.calibration.validation import Sums, rates
-from gaelp_ray.market.auction import Hour, Purse, draw
+from gaelp_ray.market.auction import Hour, Purse
 from gaelp_ray.market.blocks import Channel, LognormalPrices, TablePrices
 from gaelp_ray.market.held_out import Campaign
+from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.landscape import Competition
 from gaelp_ray.market.market import Market
 from gaelp_ray.market.prices import Pricing
+from gaelp_ray.market.stream import Cells
 from gaelp_ray.market.validation import RowSpread
 from gaelp_ray.records import FloatArray
 
@@ -118,7 +120,9 @@ def _draw(rng: np.random.Generator, world: _World, fit: Fitted, impressions: Flo
         order_value=np.ones(ctr.shape[1]),  # in units of the replicate's own
         order_value_shape=world.order_value_shape,
     )
-    out = draw(rng, hour, then.bid * scale, Purse(np.full(len(ctr), np.inf)))
+    replicates, campaigns = np.arange(len(ctr))[:, None], np.arange(ctr.shape[1])
+    cells = Cells(int(rng.integers(2**64, dtype=np.uint64)), replicates, np.array(0), campaigns)
+    out = draw_keyed(cells, hour, np.log(then.bid * scale), Purse(np.full(len(ctr), np.inf)))
     assumed = np.isfinite(world.assumed_value)
     revenue = np.where(assumed, out.conversions * world.assumed_value, out.revenue * value)
     return np.stack([out.impressions, out.clicks, out.cost, out.conversions, revenue], axis=1).astype(np.float64)

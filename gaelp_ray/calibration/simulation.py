@@ -14,9 +14,11 @@ import numpy as np
 
 from gaelp_ray.calibration.fit import Estimates, estimate
 from gaelp_ray.calibration.table import CampaignTable
-from gaelp_ray.market.auction import Hour, Purse, draw
+from gaelp_ray.market.auction import Hour, Purse
+from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.landscape import lognormal_competition
 from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FloatArray
 
 CHUNK = 500_000
@@ -81,15 +83,19 @@ def _by_segment(table: CampaignTable, numbers: FloatArray) -> FloatArray:
 
 def _draw(rng: np.random.Generator, found: Estimates, fit: _Fit, rows: CampaignTable) -> FloatArray:
     """One hour as long as the period: every row of every replicate is a channel of one flight without a budget."""
-    hour, bids = _hour(rng, found, fit, rows)
-    outcome = draw(rng, hour, bids, Purse(np.array([np.inf])))
+    hour, log_bids = _hour(rng, found, fit, rows)
+    numbers = np.arange(log_bids.size)[
+        None, :
+    ]  # each cell draws as a flight of its own: channels are numbered below 2^16
+    cells = Cells(int(rng.integers(2**64, dtype=np.uint64)), numbers, np.array(0), np.array(0))
+    outcome = draw_keyed(cells, hour, log_bids, Purse(np.array([np.inf])))
     drawn = (outcome.impressions, outcome.clicks, outcome.cost, outcome.conversions, outcome.revenue)
     count = len(fit.ctr)
     return np.stack([_by_segment(rows, x.reshape(count, -1).astype(np.float64)) for x in drawn], axis=1)
 
 
 def _hour(rng: np.random.Generator, found: Estimates, fit: _Fit, rows: CampaignTable) -> tuple[Hour, FloatArray]:
-    """(the rows' state, their historical bids): (1, R x N) each."""
+    """(the rows' state, the logarithms of their historical bids): (1, R x N) each."""
     ctr, cpc, rate, value = (
         x[:, rows.segment].reshape(1, -1) for x in (fit.ctr, fit.cpc, fit.conversion_rate, fit.order_value)
     )
@@ -112,7 +118,7 @@ def _hour(rng: np.random.Generator, found: Estimates, fit: _Fit, rows: CampaignT
         order_value=value[0],
         order_value_shape=shape,
     )
-    return hour, unit.bid[cell] * cpc
+    return hour, np.log(unit.bid[cell] * cpc)
 
 
 def around(rng: np.random.Generator, mean: FloatArray, variation: float | FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""One auction hour in C, for lognormal prices in second-price auctions: the structure that hour.h reads and fills."""
+"""One auction hour in C: the structure that hour.h reads and fills."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.prices import CompiledPrices
 from gaelp_ray.core.structure import ARRAY, INT, REAL, WORD, Pointers, address, arrays
 from gaelp_ray.records import FloatArray
 
@@ -49,13 +50,10 @@ class Booked(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """What is the same in every hour: (S,) or a number."""
+    """What is the same in every hour."""
 
-    log_sd: FloatArray
-    lift_1: FloatArray
-    lift_2: FloatArray
-    lift_3: FloatArray
-    order_scale: FloatArray
+    prices: CompiledPrices
+    order_scale: FloatArray  # (S,)
     order_shape: float
 
 
@@ -64,7 +62,7 @@ class _Hour(ctypes.Structure):
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("cells", INT), ("channels", INT), ("seed", WORD), ("hour", WORD)),
-        *arrays("flight", "channel", "log_sd", "lift_1", "lift_2", "lift_3"),
+        *arrays("flight", "channel", "prices"),
         *arrays(*Known._fields),
         *arrays(*Drawn._fields, *INNER, "may_run_out"),
         *arrays("pending"),
@@ -87,7 +85,7 @@ class CompiledHour:
         self._draw, self._serve, self._book = library.gaelp_draw, library.gaelp_serve, library.gaelp_book
         self._draw.restype, self._serve.restype, self._book.restype = INT, None, None
         self._serve.argtypes = ARRAY, INT, ARRAY, ARRAY
-        self._shape = len(flights), len(constants.log_sd)
+        self._shape = len(flights), len(constants.order_scale)
         self.structure = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
         self.structure.order_shape = constants.order_shape
         self.pointers = Pointers(self.structure)
@@ -95,8 +93,9 @@ class CompiledHour:
         self.pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
         self.pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
         self.pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
-        for name in ("log_sd", "lift_1", "lift_2", "lift_3", "order_scale"):
-            self.pointers.set(name, np.tile(getattr(constants, name), self._shape[0]))
+        self.pointers.set("order_scale", np.tile(constants.order_scale, self._shape[0]))
+        self._prices = constants.prices
+        self.structure.prices = self._prices.address
 
     def draw(self, hour: int, known: Known) -> Drawn:
         """The hour's clicks and what they cost, until the money runs out."""

@@ -1,7 +1,4 @@
-"""keyed_auction.draw_keyed() in C where that can be: the same bits, several times faster.
-
-Lognormal prices in second-price auctions, with delay, fatigue and caps; numpy draws the others.
-"""
+"""keyed_auction.draw_keyed() in C where the core is compiled: the same bits, several times faster."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ import numpy as np
 from gaelp_ray.core.hour import CompiledHour, Constants, Known
 from gaelp_ray.core.library import load
 from gaelp_ray.market.auction import Hour, Outcome, Purse
+from gaelp_ray.market.compiled_prices import prices_in_c
 from gaelp_ray.market.elementary import exp
 from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.landscape import Landscape
-from gaelp_ray.market.prices import Lognormal
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FloatArray
 
@@ -28,24 +25,17 @@ Draw = Callable[[int, Hour, FloatArray, Purse], tuple[FloatArray, Outcome]]
 def auction_of(cells: Cells, landscape: Landscape) -> Draw:
     """What draws the hours of these flights, (B, 1), on these channels, (S,)."""
     library = load().library
-    if library is None or not is_in_c(landscape):
+    if library is None:
         return partial(_draw_in_numpy, cells)
     return partial(_draw_in_c, compiled_hour(library, cells, landscape))
 
 
 def compiled_hour(library: CDLL, cells: Cells, landscape: Landscape) -> CompiledHour:
-    """The hours of these flights in C, in a market that is_in_c()."""
-    pricing = landscape.pricing
-    assert isinstance(pricing.shape, Lognormal)
-    sd = np.broadcast_to(np.asarray(pricing.shape.log_sd, np.float64), landscape.channels)
-    half, shape = 0.5 * (sd * sd), landscape.order_value_shape
-    constants = Constants(sd, exp(half), exp(4.0 * half), exp(9.0 * half), landscape.order_value / shape, shape)
+    """The hours of these flights in C."""
+    shape = landscape.order_value_shape
+    prices = prices_in_c(landscape.pricing, landscape.channels)
+    constants = Constants(prices, landscape.order_value / shape, shape)
     return CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
-
-
-def is_in_c(landscape: Landscape) -> bool:
-    """Whether the compiled core draws whole hours of such a market; of others it computes single functions only."""
-    return isinstance(landscape.pricing.shape, Lognormal) and not landscape.pricing.first_price
 
 
 def _draw_in_numpy(cells: Cells, t: int, hour: Hour, log_bids: FloatArray, purse: Purse) -> tuple[FloatArray, Outcome]:

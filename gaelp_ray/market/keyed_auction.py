@@ -1,4 +1,4 @@
-"""One auction hour on keyed random numbers (stream.py): the law of auction.draw(), with the same bits everywhere.
+"""One auction hour on keyed random numbers (stream.py), with the same bits everywhere.
 
 What a cell draws depends on its key, its bid and its state alone, whatever else is in the batch. The clicks that
 convert and those that do not are two Poisson numbers, as a thinned Poisson number splits into independent ones.
@@ -24,7 +24,7 @@ SKEWNESS = (-2.0, 6.0)
 """Of a single price, clipped: beyond, the expansion of the cost is far from a distribution."""
 
 LOG_RISK = -13.815510557964274
-"""log(auction.RISK)."""
+"""log(1e-6): of the chance at most that money runs out in an hour that is not resolved click by click."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ class Clearing:
     def at(cls, hour: Hour, log_bids: FloatArray) -> Clearing:
         """The prices of an hour at these log bids."""
         bid, scale = exp(log_bids), exp(hour.log_price)
-        moments = hour.pricing.shape.moments(log_bids - hour.log_price)
-        win = moments.win
+        shape, x = hour.pricing.shape, log_bids - hour.log_price
         if hour.pricing.first_price:
             none = np.zeros_like(bid)
-            return cls(hour.pricing, scale, bid, win, bid, none, none)
+            return cls(hour.pricing, scale, bid, shape.win(x), bid, none, none)
+        moments = shape.moments(x)
+        win = moments.win
         inverse = 1.0 / np.maximum(win, 1e-300)
         # Where nothing is ever won the quotient loses its digits; the price tends to the bid there.
         mean = np.where(win > 1e-12, scale * (moments.paid * inverse), bid)
@@ -71,7 +72,8 @@ class Clearing:
 def draw_keyed(cells: Cells, hour: Hour, log_bids: FloatArray, purse: Purse) -> Outcome:
     """Draw one hour at these log bids, (B, S); `cells` broadcast to (B, S).
 
-    Money that runs out ends an hour as in auction.draw().
+    Flights and channels are served while their purse holds money. The click that empties a purse is billed what is
+    left in it: spend never exceeds the purse (exact.py resolves the same rule auction by auction).
     """
     prices = Clearing.at(hour, log_bids)
     open_ = purse.open()
@@ -135,9 +137,12 @@ def _charge(cells: Cells, clicks: FloatArray, prices: Clearing, chance: FloatArr
 def _may_run_out(purse: Purse, clicks: FloatArray, cost: FloatArray, prices: Clearing) -> list[IndexArray]:
     """Flights whose clicks may cost more than a purse holds, as indices in blocks.
 
-    Decided by the clicks, as in auction.py, with Bernstein's inequality instead of Bennett's: a little wider, and
-    free of transcendental functions.
+    Decided by the clicks alone, before single prices are drawn: the law of those is that of any other hour. Bernstein's
+    inequality is a little wider than Bennett's, and free of transcendental functions. (A cost that exceeds the purse in
+    spite of it has a chance below exp(LOG_RISK).)
     """
+    if purse.channel is None and np.isinf(purse.flight).all():
+        return []
     mean, variance = clicks * prices.mean, clicks * prices.variance
     excess = np.where(clicks > 0.0, prices.bid - prices.mean, 0.0)
     most = np.minimum(total(clicks * prices.bid), _upper_bound(total(mean), total(variance), excess.max(axis=1)))
@@ -152,7 +157,7 @@ def _may_run_out(purse: Purse, clicks: FloatArray, cost: FloatArray, prices: Cle
 
 
 def _upper_bound(mean: FloatArray, variance: FloatArray, excess: FloatArray) -> FloatArray:
-    """Bernstein's: a sum of independent prices, each at most `excess` above its mean, is higher with chance RISK."""
+    """Bernstein's: a sum of independent prices, each at most `excess` above its mean, is higher with chance 1e-6."""
     scale = excess * (-LOG_RISK / 3.0)
     bound: FloatArray = mean + scale + np.sqrt(scale * scale + variance * (-2.0 * LOG_RISK))
     return bound

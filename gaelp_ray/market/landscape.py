@@ -200,9 +200,18 @@ def table_competition(
     `cumulative` holds for each channel (prices, chance that the competing price lies below), linear in between.
     """
     grid = np.linspace(0.0, end, TABLE_BINS + 1)
-    shape = Table(end / TABLE_BINS, np.stack([np.interp(grid, prices, chances) for prices, chances in cumulative]))
+    shape = Table(end / TABLE_BINS, np.stack([_interpolated(grid, *map(np.array, row)) for row in cumulative]))
     per_click = 1.0 / (1000.0 * ctr)
     return Competition(bid * per_click, log(per_click), shape)
+
+
+def _interpolated(x: FloatArray, points: FloatArray, values: FloatArray) -> FloatArray:
+    """np.interp() within the points; that one is compiled with fused products on some processors."""
+    left = np.clip(np.searchsorted(points, x, side="right") - 1, 0, len(points) - 2)
+    width = points[left + 1] - points[left]
+    slope = (values[left + 1] - values[left]) / np.where(width > 0.0, width, 1.0)
+    between: FloatArray = slope * (x - points[left]) + values[left]
+    return np.where(x >= points[-1], values[-1], between)
 
 
 def solve_log_price(paid: FloatArray, bid: FloatArray, log_sd: float | FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gaelp_ray.market.elementary import exp, log, ndtr, ndtri
+from gaelp_ray.market.elementary import SMALLEST, exp, log, ndtr, ndtri
 from gaelp_ray.records import FloatArray
 
 IndexArray = npt.NDArray[np.intp]
@@ -46,14 +46,11 @@ class Shape(Protocol):
     def quantile(self, win: FloatArray) -> FloatArray:
         """x at which win() has this value."""
 
-    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """The same for single auctions, each of the channel named beside it."""
-
     def moments(self, x: FloatArray) -> Moments:
         """win(), paid(), square() and the third of the row."""
 
     def price(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """exp(quantile_of())."""
+        """exp(quantile()) for single auctions, each of the channel named beside it."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,6 @@ class Lognormal:
         """sd Phi^-1(win)."""
         return self.log_sd * ndtri(win)
 
-    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """sd Phi^-1(win), with the log_sd of the channel."""
-        sd = np.ravel(self.log_sd)
-        return (sd[channel] if sd.size > 1 else sd[0]) * ndtri(win)
-
     def moments(self, x: FloatArray) -> Moments:
         """exp(k^2 sd^2/2) Phi(x / sd - k sd)."""
         sd = np.asarray(self.log_sd, np.float64)
@@ -131,18 +123,31 @@ class Table:
         self.width, self.cumulative = width, np.atleast_2d(np.asarray(cumulative, np.float64))
         self.channels, self.bins = self.cumulative.shape[0], self.cumulative.shape[1] - 1
         edges = width * np.arange(self.bins + 1)
+        square = edges * edges
         self._mass = np.diff(self.cumulative, axis=1) / width  # density per unit of price
         self._paid, self._square, self._cube = (
-            np.pad(np.cumsum(self._mass * np.diff(edges**power) / power, axis=1), ((0, 0), (1, 0)))
-            for power in (2, 3, 4)
+            np.pad(np.cumsum(self._mass * np.diff(power) / number, axis=1), ((0, 0), (1, 0)))
+            for number, power in ((2.0, square), (3.0, square * edges), (4.0, square * square))
         )
+
+    @property
+    def series(self) -> dict[str, FloatArray]:
+        """What win(), moments() and price() look up at the start of each bin, (channels, K + 1) each."""
+        return {
+            "cumulative": self.cumulative,
+            "mass": np.pad(self._mass, ((0, 0), (0, 1))),
+            "paid": self._paid,
+            "square": self._square,
+            "cube": self._cube,
+        }
 
     def _place(self, x: FloatArray) -> tuple[FloatArray, FloatArray, tuple[IndexArray, IndexArray]]:
         """(price, start of its bin, index of channel and bin) of each x; beyond the table, its end."""
         price = np.minimum(exp(x), self.width * self.bins)
         bins = np.minimum((price / self.width).astype(np.intp), self.bins - 1)
         rows = np.broadcast_to(np.arange(self.channels), bins.shape)
-        return price, bins * self.width, (rows, bins)
+        # A quotient that was rounded up to a whole number is of a price below this bin.
+        return price, np.minimum(bins * self.width, price), (rows, bins)
 
     def win(self, x: FloatArray) -> FloatArray:
         """Linear within a bin."""
@@ -167,18 +172,11 @@ class Table:
     def quantile(self, win: FloatArray) -> FloatArray:
         """By linear interpolation, channel by channel."""
         channel = np.broadcast_to(np.arange(win.shape[-1]), win.shape)
-        return self.quantile_of(win, channel)
-
-    def quantile_of(self, win: FloatArray, channel: IndexArray) -> FloatArray:
-        """By linear interpolation, channel by channel."""
         return log(np.maximum(self.price(win, channel), 1e-300))
 
     def moments(self, x: FloatArray) -> Moments:
         """Integrals of price^k x density up to exp(x)."""
-        price = np.minimum(exp(x), self.width * self.bins)
-        bins = np.minimum((price / self.width).astype(np.intp), self.bins - 1)
-        start = bins * self.width
-        cell = np.broadcast_to(np.arange(self.channels), bins.shape), bins
+        price, start, cell = self._place(x)
         mass, square, start_square = self._mass[cell], price * price, start * start
         return Moments(
             self.cumulative[cell] + mass * (price - start),
@@ -195,7 +193,9 @@ class Table:
             chance = np.minimum(win[here], cumulative[-1])
             # cumulative[left] < chance <= cumulative[left + 1]
             left = np.maximum(np.searchsorted(cumulative, chance) - 1, 0)
-            prices[here] = self.width * left + (chance - cumulative[left]) / self._mass[s, left]
+            # Where nothing is won the first bin may be empty.
+            mass = np.maximum(self._mass[s, left], SMALLEST)
+            prices[here] = self.width * left + (chance - cumulative[left]) / mass
         return prices
 
 

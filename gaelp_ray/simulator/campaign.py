@@ -22,12 +22,11 @@ from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.elementary import total
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
-from gaelp_ray.market.stream import STREAM
 from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.simulator.compiled_flight import fly_in_c
 from gaelp_ray.simulator.hidden import Hidden
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
-from gaelp_ray.simulator.random_streams import KeyedStream, RandomStream, SequentialStream, StreamNumber
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 Action = npt.NDArray[np.float32]
 Reward = Literal["ROAS_optimized", "expected_ROAS", "regret"]
@@ -47,11 +46,10 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
             The sum is expected revenue - the optimum's (but that the hour in which money runs out counts as a whole
             one), and an hour's reward says at once whether its money was well spent: lambda x budget left is a
             potential (Ng, Harada & Russell 1999), the optimum's surplus a baseline.
-        copies: the B flights are B / copies different ones, each flown `copies` times, block after block: what is
-            hidden is common to the copies; with stream 2 the draws of the auctions are, too.
-        stream: 1: random numbers of one generator, in the order of the draws; 2: random numbers that belong to (seed,
-            flight, hour, channel, purpose), so that a flight is the same in any batch and different bidders share all
-            random numbers. reset(options={"first_flight": k}) then numbers the flights k, k + 1, ...
+        copies: the B flights are B / copies different ones, each flown `copies` times, block after block.
+
+    Every random number belongs to (seed, flight, hour, channel, purpose): a flight is the same in any batch, and copies
+    and different bidders share all random numbers. reset(options={"first_flight": k}) numbers the flights k, k + 1, ...
 
     Raises MarketError for an unknown market. The last step's info holds the sums of every flight, (B,) arrays
     under the names of FlightTotals.
@@ -65,11 +63,10 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         market: str | Market = "airfrance-search",
         reward: Reward = "ROAS_optimized",
         copies: int = 1,
-        stream: StreamNumber = STREAM,
     ) -> None:
         if num_envs % copies:
             raise ValueError(f"{num_envs} flights cannot be {copies} copies of the same number of flights")
-        self.num_envs, self._copies, self._stream = num_envs, copies, stream
+        self.num_envs, self._copies = num_envs, copies
         self.market = load_market(market) if isinstance(market, str) else market
         self.landscape = self.market.landscape
         self.reward = reward
@@ -86,7 +83,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     ) -> tuple[Observation, dict[str, Any]]:
         """Start B new flights. With a seed, everything hidden and every draw that follows is determined by it.
 
-        Raises ValueError where stream 2 is given a seed of more than 64 bits, or stream 1 a first flight.
+        Raises ValueError for a seed of more than 64 bits.
         """
         super().reset(seed=seed)
         self._random = self._new_random(seed, (options or {}).get("first_flight", 0))
@@ -95,15 +92,11 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         self._optimum: Optimum | None = None
         return self._ledger.observe(), {}
 
-    def _new_random(self, seed: int | None, first_flight: int) -> RandomStream:
-        if self._stream == 1:
-            if first_flight:
-                raise ValueError("first_flight: with stream 1 flights have no numbers; use stream=2")
-            return SequentialStream(self.np_random, self.landscape, self.num_envs, self._copies)
+    def _new_random(self, seed: int | None, first_flight: int) -> KeyedStream:
         # Flights that start without a seed follow from the last one that was given.
         key = int(self.np_random.integers(2**64, dtype=np.uint64)) if seed is None else seed
         if key >= 2**64:
-            raise ValueError(f"seed {seed}: with stream 2 seeds lie below 2^64")
+            raise ValueError(f"seed {seed}: seeds lie below 2^64")
         numbers = np.arange(first_flight, first_flight + self.num_envs // self._copies)
         return KeyedStream(key, self.landscape, numbers, self._copies)
 
@@ -147,16 +140,14 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     def fly(self, planner: CompiledDual) -> tuple[FloatArray, dict[str, Any]] | None:
         """Every hour of flights that reset() has just started, planned and flown in C: the bits of single steps.
 
-        Returns the rewards, (168, B), and the last step's info. None where the compiled core does not serve the market,
-        the stream or the reward, or the planner is one of other flights: then nothing has happened, and step() is the
-        way.
+        Returns the rewards, (168, B), and the last step's info. None where C does not compute the reward, or plans for
+        other flights: then nothing has happened, and step() is the way.
         """
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before fly()")
-        random, served = self._random, self.reward != "regret" and planner.shape == self.action_space.shape
-        if not served or not isinstance(random, KeyedStream):
+        if self.reward == "regret" or planner.shape != self.action_space.shape:
             return None
-        rewards = fly_in_c(random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
+        rewards = fly_in_c(self._random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
         return None if rewards is None else (rewards, self._final_info())
 
     def totals(self) -> FlightTotals:
@@ -169,7 +160,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         """The hindsight optimum, solved once per flight and only on request."""
         assert self._hidden is not None
         if self._optimum is None:
-            self._optimum = hindsight_optimum(self._hidden)
+            self._optimum = hindsight_optimum(self._hidden, self._copies)
         return self._optimum
 
     def _reward(self, outcome: Outcome, earned: FloatArray, hour: Hour) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.core.flight import Parts, Terms, Truth, fly
 from gaelp_ray.core.library import load
-from gaelp_ray.market.compiled_auction import compiled_hour, is_in_c
+from gaelp_ray.market.compiled_auction import compiled_hour
 from gaelp_ray.market.elementary import log
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FloatArray
@@ -20,7 +20,7 @@ def fly_in_c(cells: Cells, hidden: Hidden, ledger: Ledger, planner: CompiledDual
     Returns None, and leaves everything as it is, where numpy draws the auctions or has drawn some already.
     """
     library, market = load().library, hidden.landscape
-    if library is None or not is_in_c(market) or not isinstance(ledger, CompiledLedger) or ledger.hour:
+    if library is None or not isinstance(ledger, CompiledLedger) or ledger.hour:
         return None
     terms = Terms(
         hours=ledger.hours(),

@@ -15,7 +15,7 @@ from gaelp_ray.market.elementary import log
 from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FloatArray
-from gaelp_ray.simulator.ledger import EXACT, Ledger
+from gaelp_ray.simulator.ledger import Ledger
 
 
 def _clock() -> dict[str, FloatArray]:
@@ -36,20 +36,20 @@ CLOCK = _clock()
 def ledger_of(landscape: Landscape, budget: FloatArray) -> Ledger:
     """The books of flights with these budgets, (B,), kept by C or numpy."""
     library = load().library
-    return Ledger(landscape, budget, EXACT) if library is None else CompiledLedger(library, landscape, budget)
+    return Ledger(landscape, budget) if library is None else CompiledLedger(library, landscape, budget)
 
 
 class CompiledLedger(Ledger):
-    """A Ledger with EXACT arithmetic, whose arrays C updates in place."""
+    """A Ledger whose arrays C updates in place."""
 
     def __init__(self, library: ctypes.CDLL, landscape: Landscape, budget: FloatArray) -> None:
-        super().__init__(landscape, budget, EXACT)
+        super().__init__(landscape, budget)
         self._observation = super().observe()
         self.books = self._in_c(library)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled without the addresses of its arrays."""
-        state = {name: value for name, value in self.__dict__.items() if name not in ("books", "_arithmetic")}
+        state = {name: value for name, value in self.__dict__.items() if name != "books"}
         return _restored, (self._market, state)
 
     def restore(self, library: ctypes.CDLL) -> None:

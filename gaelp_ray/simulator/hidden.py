@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ctypes import CDLL
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -13,11 +11,9 @@ from gaelp_ray.core.library import load
 from gaelp_ray.core.weeks import Departures, draw_weeks
 from gaelp_ray.market.auction import Hour, IntArray
 from gaelp_ray.market.elementary import exp, ndtri
-from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, MAX_CONVERSION_RATE, Landscape
+from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, MAX_CONVERSION_RATE, Landscape
 from gaelp_ray.market.stream import Cells, Purpose
 from gaelp_ray.records import FloatArray
-
-Function: TypeAlias = Callable[[FloatArray], FloatArray]
 
 MAX_CTR = 0.9
 
@@ -34,7 +30,19 @@ class Hidden:
     log_price: FloatArray  # (H, B, S)
     conversion_rate: FloatArray  # (H, B, S)
 
-    def hour(self, t: int, log_fatigue: FloatArray, pending: IntArray | int = 0, exp: Function = np.exp) -> Hour:
+    def first(self, flights: int) -> Hidden:
+        """The first flights of the batch."""
+        return replace(
+            self,
+            budget=self.budget[:flights],
+            ctr=self.ctr[:flights],
+            volume=self.volume[:flights],
+            traffic=self.traffic[:, :flights],
+            log_price=self.log_price[:, :flights],
+            conversion_rate=self.conversion_rate[:, :flights],
+        )
+
+    def hour(self, t: int, log_fatigue: FloatArray, pending: IntArray | int = 0) -> Hour:
         """The state of auctions in hour t, given what the flights have done to it so far, (B, S)."""
         ctr = self.ctr * exp(log_fatigue) if self.landscape.fatigue_rate else self.ctr
         return Hour(
@@ -70,132 +78,79 @@ def repeated(hidden: Hidden, copies: int) -> Hidden:
     )
 
 
-@dataclass(frozen=True)
-class Noise:
-    """What makes B flights differ: standard normal numbers, but for the budget. S channels, H hours, D days."""
-
-    budget: FloatArray  # (B,) uniform in 0..1
-    conversion_rate: FloatArray  # (B, S)
-    ctr: FloatArray  # (B, S)
-    volume: FloatArray  # (B, S)
-    day: FloatArray  # (D, B)
-    hour: FloatArray  # (H, B)
-
-
-def draw_hidden(rng: np.random.Generator, market: Landscape, flights: int) -> Hidden:
-    """Draw the truth of `flights` flights around the calibrated market."""
-    per_channel = (flights, market.channels)
-    budget = rng.random(flights)
-    conversion_rate, ctr, volume = (rng.standard_normal(per_channel) for _ in range(3))
-    drift = rng.standard_normal((HOURS, *per_channel))
-    day, hour = rng.standard_normal((DAYS, flights)), rng.standard_normal((HOURS, flights))
-    price = rng.standard_normal((HOURS, *per_channel))
-    noise = Noise(budget, conversion_rate, ctr, volume, day, hour)
-    return _hidden(market, noise, _LIBM, lambda first_rate: _weeks(market, (price, drift), _LIBM, first_rate))
-
-
-def draw_hidden_keyed(cells: Cells, market: Landscape) -> Hidden:
+def draw_hidden(cells: Cells, market: Landscape) -> Hidden:
     """Draw the truth of the flights `cells.flight`, (B, 1), on the channels `cells.channel`, (S,), by their keys.
-
-    The same distribution as draw_hidden(). A flight does not depend on the other flights of the batch.
-    """
-    ctr, conversion_rate = cells.uniforms(Purpose.RATES)
-    traffic = cells.at(hour=np.arange(HOURS)[:, None, None], channel=np.array([0])).uniforms(Purpose.TRAFFIC)
-    hour, day = (ndtri(u[:, :, 0]) for u in traffic)
-    noise = Noise(
-        budget=cells.at(channel=np.array([0])).uniforms(Purpose.BUDGET)[0][:, 0],
-        conversion_rate=ndtri(conversion_rate),
-        ctr=ndtri(ctr),
-        volume=ndtri(cells.uniforms(Purpose.VOLUME)[0]),
-        day=day[::HOURS_PER_DAY],
-        hour=hour,
-    )
-    library = load().library
-    if library is None:
-        return _hidden(market, noise, _EXACT, lambda first_rate: _keyed_weeks(cells, market, first_rate))
-    return _hidden(market, noise, _EXACT, lambda first_rate: _compiled_weeks(library, cells, market, first_rate))
-
-
-@dataclass(frozen=True)
-class _Arithmetic:
-    exp: Function
-    square: Callable[[float], float]
-    powers: Callable[[float], FloatArray]  # x^2h of x for h = 1..H
-
-    def mean_one(self, log_sd: float, normal: FloatArray) -> FloatArray:
-        """Logarithm of a lognormal with mean 1."""
-        return log_sd * normal - self.square(log_sd) / 2.0
-
-
-_LIBM = _Arithmetic(np.exp, lambda x: x**2, lambda x: np.float64(x) ** (2.0 * np.arange(1, HOURS + 1)))
-_EXACT = _Arithmetic(exp, lambda x: x * x, lambda x: np.cumprod(np.full(HOURS, x * x)))
-
-
-def _hidden(
-    market: Landscape,
-    noise: Noise,
-    arithmetic: _Arithmetic,
-    weeks: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
-) -> Hidden:
-    """The truth that follows from this noise; `weeks` makes (log_price, conversion_rate) of the first conversion rates.
 
     Rates and volumes: lognormal with mean 1 around the calibration. Price level: AR(1) over hours, starting from the
     calibrated level. Conversion rates drift as a random walk. Traffic: shape of the week x noise per day x per hour.
     Every factor has mean 1, so that on average a flight meets the calibrated market.
     """
-
-    exp = arithmetic.exp
-    spread, mean_one = market.budget_log_range, arithmetic.mean_one
-    log_price, conversion_rate = weeks(
-        market.conversion_rate * exp(mean_one(market.conversion_rate_log_sd, noise.conversion_rate))
+    flights = cells.at(channel=np.array([0]))
+    budget, spread = flights.uniforms(Purpose.BUDGET)[0][:, 0], market.budget_log_range
+    ctr, first_rate = (ndtri(u) for u in cells.uniforms(Purpose.RATES))
+    volume = ndtri(cells.uniforms(Purpose.VOLUME)[0])
+    traffic = flights.at(hour=np.arange(HOURS)[:, None, None]).uniforms(Purpose.TRAFFIC)
+    by_hour, day = (ndtri(u[:, :, 0]) for u in traffic)  # (H, B); a day has the noise of its first hour
+    by_day = np.repeat(_mean_one(market.day_log_sd, day[::HOURS_PER_DAY]), HOURS_PER_DAY, axis=0)
+    log_price, conversion_rate = _weeks(
+        cells, market, market.conversion_rate * _mean_one(market.conversion_rate_log_sd, first_rate)
     )
-    by_day = np.repeat(exp(mean_one(market.day_log_sd, noise.day)), HOURS_PER_DAY, axis=0)
     return Hidden(
         landscape=market,
-        budget=market.budget * exp(-spread + 2.0 * spread * noise.budget),
-        ctr=np.minimum(market.ctr * exp(mean_one(market.ctr_log_sd, noise.ctr)), MAX_CTR),
-        volume=market.volume * exp(mean_one(market.volume_log_sd, noise.volume)),
-        traffic=market.traffic[:, None] * by_day * exp(mean_one(market.hour_log_sd, noise.hour)),
+        budget=market.budget * exp(-spread + 2.0 * spread * budget),
+        ctr=np.minimum(market.ctr * _mean_one(market.ctr_log_sd, ctr), MAX_CTR),
+        volume=market.volume * _mean_one(market.volume_log_sd, volume),
+        traffic=market.traffic[:, None] * by_day * _mean_one(market.hour_log_sd, by_hour),
         log_price=log_price,
         conversion_rate=conversion_rate,
     )
 
 
-def _weeks(
-    market: Landscape, noise: tuple[FloatArray, FloatArray], arithmetic: _Arithmetic, first_rate: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """(log_price, conversion_rate) of this noise of the price and of the conversion rate's drift, (H, B, S)."""
-    drift = np.cumsum(arithmetic.mean_one(market.conversion_rate_drift, noise[1]), axis=0)
-    innovation_sd, half_variance = _price_level(market, arithmetic)
-    level = innovation_sd * noise[0]
-    for hour in range(1, HOURS):
-        level[hour] += market.price_autocorrelation * level[hour - 1]
-    log_price = market.log_price + (level - half_variance[:, None, None])
-    return log_price, np.minimum(first_rate * arithmetic.exp(drift), MAX_CONVERSION_RATE)
+def _mean_one(log_sd: float, normal: FloatArray) -> FloatArray:
+    """Lognormal numbers with mean 1."""
+    return exp(_log_mean_one(log_sd, normal))
 
 
-def _price_level(market: Landscape, arithmetic: _Arithmetic) -> tuple[float, FloatArray]:
-    """(standard deviation of the price level's innovations, half of the level's variance in each hour)."""
-    rho, square = market.price_autocorrelation, arithmetic.square
-    variance = square(market.price_log_sd) * (1.0 - arithmetic.powers(rho))
-    return float(market.price_log_sd * np.sqrt(1.0 - square(rho))), variance / 2.0
+def _log_mean_one(log_sd: float, normal: FloatArray) -> FloatArray:
+    return log_sd * normal - log_sd * log_sd / 2.0
 
 
-def _keyed_weeks(cells: Cells, market: Landscape, first_rate: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """_weeks() of keyed noise; this is drawn day by day, to bound memory."""
+def _weeks(cells: Cells, market: Landscape, first_rate: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(log_price, conversion_rate), (H, B, S), from these first conversion rates, (B, S)."""
+    library = load().library
+    if library is None:
+        return _weeks_in_numpy(cells, market, first_rate)
+    return _weeks_in_c(library, cells, market, first_rate)
+
+
+def _weeks_in_numpy(cells: Cells, market: Landscape, first_rate: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """_weeks(); the noise is drawn day by day, to bound memory."""
     days = [cells.at(hour=np.arange(day, day + HOURS_PER_DAY)[:, None, None]) for day in range(0, HOURS, HOURS_PER_DAY)]
     price, drift = (
         np.concatenate([ndtri(u) for u in part])
         for part in zip(*(day.uniforms(Purpose.LEVELS) for day in days), strict=True)
     )
-    return _weeks(market, (price, drift), _EXACT, first_rate)
+    drifted = np.cumsum(_log_mean_one(market.conversion_rate_drift, drift), axis=0)
+    innovation_sd, half_variance = _price_level(market)
+    level = innovation_sd * price
+    for hour in range(1, HOURS):
+        level[hour] += market.price_autocorrelation * level[hour - 1]
+    log_price = market.log_price + (level - half_variance[:, None, None])
+    return log_price, np.minimum(first_rate * exp(drifted), MAX_CONVERSION_RATE)
 
 
-def _compiled_weeks(
+def _price_level(market: Landscape) -> tuple[float, FloatArray]:
+    """(standard deviation of the price level's innovations, half of the level's variance in each hour)."""
+    square, sd = market.price_autocorrelation * market.price_autocorrelation, market.price_log_sd
+    variance = sd * sd * (1.0 - np.cumprod(np.full(HOURS, square)))
+    return float(sd * np.sqrt(1.0 - square)), variance / 2.0
+
+
+def _weeks_in_c(
     library: CDLL, cells: Cells, market: Landscape, first_rate: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """_keyed_weeks() in C."""
-    innovation_sd, half_variance = _price_level(market, _EXACT)
+    """_weeks() in C."""
+    innovation_sd, half_variance = _price_level(market)
     drift_sd = market.conversion_rate_drift
     departures = Departures(
         price_sd=innovation_sd,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
-from gaelp_ray.market import elementary
 from gaelp_ray.market.auction import IntArray, Outcome, Purse
+from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation, pack
 from gaelp_ray.records import FloatArray, zeros
@@ -23,42 +20,10 @@ SMALL_CHANGE = 1e-9
 """Share of the budget that buys nothing any more: the flight, or a channel at its cap, is out of money."""
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """What sums and observations are computed with."""
-
-    exp: Callable[[FloatArray], FloatArray]
-    log: Callable[[FloatArray], FloatArray]
-    log1p: Callable[[FloatArray], FloatArray]
-    total: Callable[[FloatArray], FloatArray]  # over the channels: (B, S) -> (B,)
-    weighted: Callable[[FloatArray, FloatArray], FloatArray]  # the same with weights (S,)
-
-
-def _any_order(x: FloatArray) -> FloatArray:
-    total: FloatArray = x.sum(axis=1)
-    return total
-
-
-def _log1p(x: FloatArray) -> FloatArray:
-    return elementary.log(1.0 + x)
-
-
-def _weighted(x: FloatArray, weights: FloatArray) -> FloatArray:
-    return elementary.total(x * weights)
-
-
-LIBM = Arithmetic(np.exp, np.log, np.log1p, _any_order, np.matmul)
-"""Of stream 1: the last bits follow the processor."""
-
-EXACT = Arithmetic(elementary.exp, elementary.log, _log1p, elementary.total, _weighted)
-"""Of stream 2: the same bits everywhere."""
-
-
 class Ledger:
     """Sums per flight and channel, (B, S), from the start of the flights."""
 
-    def __init__(self, landscape: Landscape, budget: FloatArray, arithmetic: Arithmetic = LIBM) -> None:
-        self._arithmetic = arithmetic
+    def __init__(self, landscape: Landscape, budget: FloatArray) -> None:
         shape = (len(budget), landscape.channels)
         self.hour = 0
         self.budget = budget
@@ -103,7 +68,7 @@ class Ledger:
         # Without money there is nothing to expect.
         expected = self._calibrated_clicks * ((market.traffic[self.hour] * outcome.open) * outcome.win_rate)
         if market.fatigue_rate:
-            expected *= self._arithmetic.exp(self.log_fatigue)
+            expected *= exp(self.log_fatigue)
             self.log_fatigue = market.log_fatigue(self._impressions)
         self._expected_clicks += expected
         if market.report_rate < 1.0:
@@ -111,12 +76,12 @@ class Ledger:
             # In the last hour everything is reported.
             waits = 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0
             self._unripe = (self._unripe + outcome.clicks) * waits
-        earned: FloatArray = self._arithmetic.weighted(outcome.clicks * conversion_rate, market.order_value)
+        earned: FloatArray = total(outcome.clicks * conversion_rate * market.order_value)
         self._expected_revenue += earned
         self._recent_spend *= 1.0 - RECENT
         self._recent_spend += (RECENT * HOURS) * outcome.cost / self.budget[:, None]
-        self._win_rate, self._log_price_ratio = outcome.win_rate, self._arithmetic.log(outcome.price / market.cpc)
-        left = self.budget * (1.0 - ROUNDING) - self._arithmetic.total(self._cost)
+        self._win_rate, self._log_price_ratio = outcome.win_rate, log(outcome.price / market.cpc)
+        left = self.budget * (1.0 - ROUNDING) - total(self._cost)
         self.budget_left = np.where(left > SMALL_CHANGE * self.budget, left, 0.0)
         self.hour += 1
         # Spent share of the budget - share of the expected traffic that has passed.
@@ -131,7 +96,6 @@ class Ledger:
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""
-        log, log1p = self._arithmetic.log, self._arithmetic.log1p
         left = self.budget_left / self.budget
         flat = np.ones(len(self.budget))
         angle = 2.0 * np.pi * (self.hour % HOURS_PER_DAY) / HOURS_PER_DAY
@@ -141,8 +105,8 @@ class Ledger:
             "log_conversion_rate_ratio": log(posterior / self._market.conversion_rate),
             "win_rate": self._win_rate,
             "log_price_ratio": self._log_price_ratio,
-            "log_clicks": log1p(self._clicks),
-            "log_expected_clicks": log1p(self._expected_clicks),
+            "log_clicks": log(1.0 + self._clicks),
+            "log_expected_clicks": log(1.0 + self._expected_clicks),
             "spend_share": self._cost / self.budget[:, None],
             "recent_spend": self._recent_spend,
             "log_fatigue": self.log_fatigue,
@@ -159,7 +123,6 @@ class Ledger:
 
     def sums(self) -> dict[str, FloatArray]:
         """Sums per flight, (B,) arrays under the names of FlightTotals (all but the oracle's)."""
-        total = self._arithmetic.total
         limits, cost = self._market.safety, total(self._cost)
         return {
             "impressions": total(self._impressions),

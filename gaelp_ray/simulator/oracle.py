@@ -8,18 +8,26 @@ auctions; a delay of conversions changes nothing, since a flight answers for all
 
 With fatigue, an impression won early costs click-through rate later. Its shadow price follows backwards in time from
 what later hours earn (Pontryagin's costate), and bids on the value of a click net of it: _with_fatigue().
+
+Elementary functions, and sums over hours and channels in their order: the same bits everywhere, in C (core/c/optimum.h)
+where a market's prices are lognormal and the winner pays the second price. A flight does not depend on its batch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from ctypes import CDLL
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
+from gaelp_ray.core.library import load
+from gaelp_ray.core.optimum import Bids, Truth, regret_of, solve_optimum
 from gaelp_ray.market.auction import Hour, Outcome
+from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import DAYS
 from gaelp_ray.market.multiplier import solve
-from gaelp_ray.market.prices import Pricing
+from gaelp_ray.market.prices import Lognormal, Pricing
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.hidden import Hidden
 
@@ -28,6 +36,11 @@ BOUNDS = (-12.0, 12.0)
 
 STEPS = 80
 """Of the solver, which stops by itself after about eight."""
+
+SAMPLE = 7
+"""Of the hours, one in so many: every hour of the day once in a week."""
+
+SQRT_2PI = float(np.sqrt(2.0 * np.pi))
 
 ROUNDS = 24
 """Between bids and shadow prices of impressions."""
@@ -47,57 +60,95 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Cells:
-    """Every hour of every channel, (B, H, S), flights first."""
+    """Every hour of every channel, (H, B, S)."""
 
     pricing: Pricing
     log_price: FloatArray
+    price: FloatArray  # exp(log_price)
     clicks: FloatArray  # expected, if every auction were won
     log_worth: FloatArray  # log of what a bidder should count a click for: its value, less what fatigue costs later
     value: FloatArray  # expected revenue of a click
     budget: FloatArray  # (B,)
     caps: FloatArray  # (B, S) money that a channel may cost; infinite without a cap
 
+    @cached_property
+    def worth(self) -> FloatArray:
+        """log_worth relative to the location of the price."""
+        return self.log_worth - self.log_price
+
+    @cached_property
+    def scale(self) -> FloatArray:
+        """Money per unit of a payment at location 0."""
+        return self.clicks * self.price
+
     def spend(self, log_multiplier: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cost of each channel at log lambda, (B, 1) or (B, S), and minus its derivative: (B, S)."""
-        paid, slope = self.pricing.spend(self.log_worth - self.log_price - log_multiplier[:, None, :])
-        scale = self.clicks * np.exp(self.log_price)
-        return np.einsum("bhs,bhs->bs", scale, paid), np.einsum("bhs,bhs->bs", scale, slope)
+        paid, slope = self.pricing.spend(self.worth - log_multiplier)
+        return _over_hours(self.scale * paid), _over_hours(self.scale * slope)
+
+    def near(self) -> FloatArray:
+        """A log lambda to start from, (B,): the root for a sample of the hours, without caps."""
+        worth, scale = self.worth[::SAMPLE], self.scale[::SAMPLE]
+
+        def spend(log_multiplier: FloatArray) -> tuple[FloatArray, FloatArray]:
+            paid, slope = self.pricing.spend(worth - log_multiplier[:, None])
+            return total(_over_hours(scale * paid)), total(_over_hours(scale * slope))
+
+        budget = self.budget * (len(worth) / len(self.worth))
+        return solve(spend, budget, np.zeros(len(budget)), BOUNDS, STEPS)
 
     def multipliers(self, start: FloatArray) -> FloatArray:
         """log lambda of each channel, (B, S): one for all of a flight, but where a cap binds."""
         common = solve(self._total, self.budget, start, BOUNDS, STEPS)[:, None]
-        binding = self.spend(common)[0] > self.caps
         each = np.repeat(common, self.caps.shape[1], axis=1)
-        if binding.any():
-            own = solve(self.spend, np.where(binding, self.caps, 1.0), each, BOUNDS, STEPS)
-            each = np.where(binding, own, each)
-        return each
+        if np.isinf(self.caps).all():
+            return each
+        binding = self.spend(common)[0] > self.caps
+        own = solve(self.spend, np.where(binding, self.caps, 1.0), each, BOUNDS, STEPS)
+        return np.where(binding, own, each)
 
     def _total(self, log_multiplier: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cost of the flight at one log lambda for all channels, each within its cap, and minus its derivative."""
         cost, slope = self.spend(log_multiplier[:, None])
         open_ = cost < self.caps
-        return np.where(open_, cost, self.caps).sum(axis=1), np.where(open_, slope, 0.0).sum(axis=1)
+        return total(np.where(open_, cost, self.caps)), total(np.where(open_, slope, 0.0))
 
     def outcome(self, log_multiplier: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(chance of winning, price paid per auction) with the best bids, (B, H, S)."""
-        u = self.log_worth - self.log_price - log_multiplier[:, None, :]
-        return self.pricing.shape.win(self.pricing.best_bid(u)), np.exp(self.log_price) * self.pricing.payment(u)
+        """(chance of winning, payment per auction at location 0) with the best bids, (H, B, S)."""
+        u = self.worth - log_multiplier
+        return self.pricing.shape.win(self.pricing.best_bid(u)), self.pricing.payment(u)
 
     def optimum(self, log_multiplier: FloatArray) -> Optimum:
         """What the best bids at these multipliers bring."""
         win, paid = self.outcome(log_multiplier)
         return Optimum(
-            multiplier=np.exp(log_multiplier.min(axis=1)),
-            cost=np.einsum("bhs,bhs->b", self.clicks, paid),
-            revenue=np.einsum("bhs,bhs,bhs->b", self.clicks, self.value, win),
+            multiplier=exp(log_multiplier.min(axis=1)),
+            cost=total(_over_hours(self.scale * paid)),
+            revenue=total(_over_hours(self.clicks * self.value * win)),
         )
 
 
-def hindsight_optimum(hidden: Hidden) -> Optimum:
-    """The optimum of each flight; a market cheaper than the budget is bought whole."""
+def _over_hours(x: FloatArray) -> FloatArray:
+    """Sums over the hours, (H, B, S) -> (B, S), in their order: np.sum adds in an order of its own."""
+    added: FloatArray = x[0].copy()
+    for hour in x[1:]:
+        added += hour
+    return added
+
+
+def hindsight_optimum(hidden: Hidden, copies: int = 1) -> Optimum:
+    """The optimum of each flight; a market cheaper than the budget is bought whole.
+
+    copies: the B flights are B / copies different ones, block after block, each of which is solved once.
+    """
+    if copies > 1:
+        single = hindsight_optimum(hidden.first(len(hidden.budget) // copies))
+        return Optimum(*(np.tile(getattr(single, field.name), copies) for field in fields(Optimum)))
+    compiled = _compiled(hidden.landscape.pricing)
+    if compiled:
+        return _solved_in_c(*compiled, hidden)
     cells = _cells(hidden)
-    log_multiplier = cells.multipliers(np.zeros(len(hidden.budget)))
+    log_multiplier = cells.multipliers(cells.near())
     if hidden.landscape.fatigue_rate:
         return _with_fatigue(hidden, cells, log_multiplier)
     return cells.optimum(log_multiplier)
@@ -109,25 +160,76 @@ def regret(hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     At least 0. Where the budget was spent before, nothing was won and all of the surplus is lost. With fatigue or caps,
     whose price lambda does not hold, the best bids are those of a market without them.
     """
+    compiled = _compiled(hour.pricing)
+    if compiled:
+        return _regret_in_c(*compiled, hour, outcome, multiplier)
     value = hour.conversion_rate * hour.order_value
     price = multiplier[:, None]
-    best_bid = hour.pricing.best_bid(np.log(value / price) - hour.log_price) + hour.log_price
-    win, paid = hour.pricing.clearing(best_bid, hour.log_price)
-    best = win * (value - price * paid)
+    shape, x = hour.pricing.shape, hour.pricing.best_bid(log(value / price) - hour.log_price)
+    win = shape.win(x)
+    paid = exp(hour.log_price) * (exp(x) * win if hour.pricing.first_price else shape.paid(x))
+    best = win * value - price * paid
     made = np.where(outcome.open, outcome.win_rate * (value - price * outcome.price), 0.0)
     # Tabulated best bids of first-price auctions can lie a hair beside the best.
-    lost: FloatArray = (hour.volume * hour.ctr * np.maximum(best - made, 0.0)).sum(axis=1)
-    return lost
+    return total(hour.volume * hour.ctr * np.maximum(best - made, 0.0))
+
+
+def _compiled(pricing: Pricing) -> tuple[CDLL, Lognormal] | None:
+    """The compiled core and the prices, if it computes with them."""
+    library, shape = load().library, pricing.shape
+    if library is None or pricing.first_price or not isinstance(shape, Lognormal):
+        return None
+    return library, shape
+
+
+def _solved_in_c(library: CDLL, prices: Lognormal, hidden: Hidden) -> Optimum:
+    market = hidden.landscape
+    sd = np.broadcast_to(np.asarray(prices.log_sd, np.float64), market.channels)
+    half = 0.5 * (sd * sd)
+    truth = Truth(
+        log_sd=sd,
+        half_variance=half,
+        lift=exp(half),
+        norm=SQRT_2PI * sd,
+        order_value=market.order_value,
+        spend_cap=market.spend_cap if (market.spend_cap < 1.0).any() else None,
+        fatigue=market.fatigue_rate / (DAYS * market.volume) if market.fatigue_rate else None,
+        volume=hidden.volume,
+        ctr=hidden.ctr,
+        traffic=hidden.traffic,
+        log_price=hidden.log_price,
+        conversion_rate=hidden.conversion_rate,
+        budget=hidden.budget,
+    )
+    return Optimum(*solve_optimum(library, truth))
+
+
+def _regret_in_c(library: CDLL, prices: Lognormal, hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
+    channels = hour.log_price.shape[1]
+    sd = np.broadcast_to(np.asarray(prices.log_sd, np.float64), channels)
+    bids = Bids(
+        log_sd=sd,
+        lift=exp(0.5 * (sd * sd)),
+        order_value=np.broadcast_to(hour.order_value, channels),
+        log_price=hour.log_price,
+        volume=hour.volume,
+        ctr=hour.ctr,
+        conversion_rate=hour.conversion_rate,
+        win=outcome.win_rate,
+        mean=outcome.price,
+        open=np.broadcast_to(outcome.open, outcome.price.shape),
+        multiplier=multiplier,
+    )
+    return regret_of(library, bids)
 
 
 def _cells(hidden: Hidden) -> Cells:
     market = hidden.landscape
     value = hidden.conversion_rate * market.order_value
     clicks = hidden.traffic[:, :, None] * (hidden.volume * hidden.ctr)
-    by_flight = (np.ascontiguousarray(array.transpose(1, 0, 2)) for array in (hidden.log_price, clicks, value))
-    log_price, clicks, value = by_flight
     caps = np.where(market.spend_cap < 1.0, market.spend_cap * hidden.budget[:, None], np.inf)
-    return Cells(market.pricing, log_price, clicks, np.log(value), value, hidden.budget, caps)
+    price = exp(hidden.log_price)
+    return Cells(market.pricing, hidden.log_price, price, clicks, log(value), value, hidden.budget, caps)
 
 
 def _with_fatigue(hidden: Hidden, fresh: Cells, log_multiplier: FloatArray) -> Optimum:
@@ -136,7 +238,7 @@ def _with_fatigue(hidden: Hidden, fresh: Cells, log_multiplier: FloatArray) -> O
     Each round's bids are played through with the fatigue that they really bring. Most flights settle; where a budget is
     about as large as a tired market, rounds can go on to differ, and the best of them counts.
     """
-    market, ctr = hidden.landscape, hidden.ctr[:, None, :]
+    market, ctr = hidden.landscape, hidden.ctr
     shadow, tired = np.zeros_like(fresh.clicks), np.zeros_like(fresh.clicks)
     flights = len(hidden.budget)
     best = Optimum(np.ones(flights), np.zeros(flights), np.zeros(flights))
@@ -144,14 +246,15 @@ def _with_fatigue(hidden: Hidden, fresh: Cells, log_multiplier: FloatArray) -> O
     for _ in range(ROUNDS):
         win, paid = cells.outcome(log_multiplier)
         impressions = fresh.clicks / ctr * win
-        truly = market.log_fatigue(np.cumsum(impressions, axis=1) - impressions)
-        best = _better(best, replace(cells, clicks=fresh.clicks * np.exp(truly)).optimum(log_multiplier), hidden.budget)
-        surplus = cells.clicks * (fresh.value * win - np.exp(log_multiplier)[:, None, :] * paid)
-        later = np.cumsum(surplus[:, ::-1], axis=1)[:, ::-1] - surplus
-        tired += STEP * (truly - tired)
-        shadow += STEP * (later * market.fatigue_rate / (DAYS * market.volume) - shadow)
-        net = np.maximum(fresh.value - shadow / (ctr * np.exp(tired)), 1e-9 * fresh.value)
-        cells = replace(fresh, clicks=fresh.clicks * np.exp(tired), log_worth=np.log(net))
+        truly = market.log_fatigue(np.cumsum(impressions, axis=0) - impressions)
+        best = _better(best, replace(cells, clicks=fresh.clicks * exp(truly)).optimum(log_multiplier), hidden.budget)
+        surplus = cells.clicks * (fresh.value * win - exp(log_multiplier) * (fresh.price * paid))
+        later = np.cumsum(surplus[::-1], axis=0)[::-1] - surplus
+        tired = tired + STEP * (truly - tired)
+        shadow = shadow + STEP * (later * (market.fatigue_rate / (DAYS * market.volume)) - shadow)
+        left = exp(tired)
+        net = np.maximum(fresh.value - shadow / (ctr * left), 1e-9 * fresh.value)
+        cells = replace(fresh, clicks=fresh.clicks * left, log_worth=log(net))
         log_multiplier = cells.multipliers(log_multiplier.min(axis=1))
     return best
 

@@ -10,12 +10,11 @@ from gaelp_ray.agents.beliefs import Prices, Volumes
 from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.market import load_market
-from gaelp_ray.market.auction import draw
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
 from gaelp_ray.market.observation import GLOBAL, PER_CHANNEL, View, pack
 from gaelp_ray.sections import DualConfig
-from gaelp_ray.simulator.hidden import Hidden, draw_hidden
-from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.simulator.hidden import Hidden
+from gaelp_ray.simulator.random_streams import KeyedStream
 from gaelp_ray.training import Stream, evaluate
 
 LAND = load_market("airfrance-search").landscape
@@ -40,18 +39,18 @@ class Seen:
     """The first hours of flights under random bids, with the truth beside the observations."""
 
     def __init__(self, hours: int, land=LAND) -> None:
-        rng = np.random.default_rng(5)
-        self.hidden: Hidden = draw_hidden(rng, land, FLIGHTS)
-        ledger = Ledger(land, self.hidden.budget)
+        rng, random = np.random.default_rng(5), KeyedStream(5, land, np.arange(FLIGHTS))
+        self.hidden: Hidden = random.hidden()
+        ledger = random.ledger(self.hidden.budget)
         self.clicks = np.zeros((FLIGHTS, land.channels))
         self.conversions = np.zeros((FLIGHTS, land.channels))
         self.obs = [ledger.observe()]
         for t in range(hours):
-            bids = land.bids(rng.uniform(-0.4, 0.0, (FLIGHTS, land.channels)).astype(np.float32))
-            outcome = draw(rng, self.hidden.hour(t, ledger.log_fatigue), bids, ledger.purse)
-            ledger.book(outcome, self.hidden.conversion_rate[t], bids)
-            self.clicks += outcome.clicks
-            self.conversions += outcome.conversions
+            actions = rng.uniform(-0.4, 0.0, (FLIGHTS, land.channels)).astype(np.float32)
+            drawn = random.draw(self.hidden, ledger, actions)
+            ledger.book(drawn.outcome, self.hidden.conversion_rate[t], drawn.bids)
+            self.clicks += drawn.outcome.clicks
+            self.conversions += drawn.outcome.conversions
             self.obs.append(ledger.observe())
 
 

@@ -7,12 +7,10 @@ import pytest
 
 from gaelp_ray.agents.beliefs import FilteredVolumes, Volumes
 from gaelp_ray.market import load_market
-from gaelp_ray.market.auction import draw
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY
 from gaelp_ray.market.observation import View
 from gaelp_ray.sections import DualConfig
-from gaelp_ray.simulator.hidden import draw_hidden
-from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 MARKET = load_market("airfrance-search")
 LAND = MARKET.landscape
@@ -216,13 +214,13 @@ class Forecast:
     """Forecast over realised clicks of flights whose budgets never end, by hour: as sums, and as error of the log."""
 
     def __init__(self, flights: int, hours: tuple[int, ...]) -> None:
-        rng = np.random.default_rng(1)
-        drawn = draw_hidden(rng, LAND, flights)
-        hidden = replace(drawn, budget=1e3 * drawn.budget)
-        ledger = Ledger(LAND, hidden.budget)
+        random = KeyedStream(1, LAND, np.arange(flights))
+        hidden = random.hidden()
+        hidden = replace(hidden, budget=1e3 * hidden.budget)
+        ledger = random.ledger(hidden.budget)
         kinds = {"counts": Volumes(DualConfig(), LAND, flights), "filter": filtered(flights=flights)}
         left = np.cumsum(hidden.traffic[::-1], axis=0)[::-1]
-        bids = np.tile(LAND.bid * np.exp(-1.0), (flights, 1))
+        actions = np.tile(LAND.action(np.log(LAND.bid) - 1.0), (flights, 1))
         self.mean: dict[str, list[float]] = {kind: [] for kind in kinds}
         self.error: dict[str, list[float]] = {kind: [] for kind in kinds}
         for t in range(max(hours) + 1):
@@ -233,8 +231,8 @@ class Forecast:
                 if t in hours:
                     self.mean[kind].append(ahead.sum() / realised.sum())
                     self.error[kind].append(np.sqrt(np.mean(np.log(ahead / realised) ** 2)))
-            outcome = draw(rng, hidden.hour(t, ledger.log_fatigue), bids, ledger.purse)
-            ledger.book(outcome, hidden.conversion_rate[t], bids)
+            drawn = random.draw(hidden, ledger, actions)
+            ledger.book(drawn.outcome, hidden.conversion_rate[t], drawn.bids)
 
 
 def test_forecasts_are_right_on_average_and_the_filters_are_sharper():

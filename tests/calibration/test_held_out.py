@@ -15,8 +15,8 @@ from gaelp_ray.calibration.held_out import HeldOutComparison
 from gaelp_ray.calibration.validation import METRICS
 from gaelp_ray.errors import ConfigError, MarketError
 from gaelp_ray.market import load_market, market_names
-from gaelp_ray.market.auction import draw
 from gaelp_ray.market.held_out import NUMBERS
+from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.market import market_from
 from gaelp_ray.market.validation import Validation
 
@@ -193,11 +193,11 @@ def test_a_market_that_charges_too_much_is_seen_and_is_its_fault(monkeypatch):
     calm = held(SOCIAL, SOCIAL.model_dump(mode="json", exclude_none=True)["held_out"]["rows"])
     right = compare_held_out(calm, samples=300).as_dict()
 
-    def dear(rng, hour, bids, purse):
-        outcome = draw(rng, hour, bids, purse)
+    def dear(*given):
+        outcome = draw_keyed(*given)
         return replace(outcome, cost=1.4 * outcome.cost)
 
-    monkeypatch.setattr(replays, "draw", dear)
+    monkeypatch.setattr(replays, "draw_keyed", dear)
     wrong = compare_held_out(calm, samples=300).as_dict()
     assert wrong["cpc_mae_ratio"] > 3.0 * right["cpc_mae_ratio"]
     assert wrong["cpc_mae_noise_floor"] == right["cpc_mae_noise_floor"]
@@ -280,7 +280,7 @@ def validated(market, ctr=0.0, cpc=0.0, conversion_rate=0.0):
 @pytest.mark.parametrize(("metric", "rows"), [*product(METRICS[:3], (1.0, 16.0))])
 def test_campaigns_spread_as_far_as_rows_do_and_less_where_many_average_out(monkeypatch, metric, rows):
     seen = []
-    monkeypatch.setattr(replays, "draw", lambda *given: seen.append(draw(*given)) or seen[-1])
+    monkeypatch.setattr(replays, "draw_keyed", lambda *given: seen.append(draw_keyed(*given)) or seen[-1])
     parts = [row | {"effective_rows": rows} for row in shares(SEARCH, 0.2)]
     compare_held_out(validated(held(SEARCH, parts), **{metric: 0.4}), samples=2_000)
     campaigns = seen[1]
@@ -299,7 +299,7 @@ def test_campaigns_spread_as_far_as_rows_do_and_less_where_many_average_out(monk
 
 def test_a_campaign_is_shown_as_often_as_it_really_was(monkeypatch):
     seen = []
-    monkeypatch.setattr(replays, "draw", lambda *given: seen.append(draw(*given)) or seen[-1])
+    monkeypatch.setattr(replays, "draw_keyed", lambda *given: seen.append(draw_keyed(*given)) or seen[-1])
     compare_held_out(SEARCH, samples=50)
     real = [row.impressions for row in SEARCH.held_out.rows]
     np.testing.assert_allclose(seen[1].impressions.mean(axis=0), real, rtol=0.01)
@@ -307,7 +307,7 @@ def test_a_campaign_is_shown_as_often_as_it_really_was(monkeypatch):
 
 def test_where_fewer_people_clicked_in_the_rest_a_click_of_the_campaign_is_dearer(monkeypatch):
     seen = []
-    monkeypatch.setattr(replays, "draw", lambda *given: seen.append(draw(*given)) or seen[-1])
+    monkeypatch.setattr(replays, "draw_keyed", lambda *given: seen.append(draw_keyed(*given)) or seen[-1])
     compare_held_out(validated(held(DISPLAY, shares(DISPLAY, 0.5)), ctr=0.5), samples=500)
     rest, campaigns = seen
     told = np.log(rest.clicks / rest.impressions)

@@ -9,7 +9,7 @@ from gaelp_ray.calibration import simulation, validation
 from gaelp_ray.calibration.columns import ColumnChoice
 from gaelp_ray.calibration.table import read_table
 from gaelp_ray.calibration.validation import METRICS, rates, sums, validate
-from gaelp_ray.market.auction import draw
+from gaelp_ray.market.keyed_auction import draw_keyed
 
 ERRORS = ("mae", "rmse")
 
@@ -60,11 +60,11 @@ def test_a_seed_decides_everything(table):
 
 
 def test_a_model_that_charges_too_much_is_caught(table, monkeypatch):
-    def dear(rng, hour, bids, purse):
-        outcome = draw(rng, hour, bids, purse)
+    def dear(*given):
+        outcome = draw_keyed(*given)
         return replace(outcome, cost=1.15 * outcome.cost)
 
-    monkeypatch.setattr(simulation, "draw", dear)
+    monkeypatch.setattr(simulation, "draw_keyed", dear)
     found = validate(table, seed=1)
     assert found.cpc.mae.ratio > 2.0
     assert found.cpc.coverage_90 < 0.7

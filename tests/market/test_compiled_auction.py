@@ -11,9 +11,10 @@ from gaelp_ray.core import library
 from gaelp_ray.market import compiled_auction, load_market
 from gaelp_ray.market.auction import Hour, Purse
 from gaelp_ray.market.compiled_auction import auction_of
+from gaelp_ray.market.compiled_prices import prices_in_c
 from gaelp_ray.market.elementary import exp
-from gaelp_ray.market.keyed_auction import draw_keyed
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.keyed_auction import SINGLY, draw_keyed
+from gaelp_ray.market.prices import Lognormal, Pricing, Table
 from gaelp_ray.market.stream import Cells
 
 SEED = 2**63 + 5
@@ -99,27 +100,61 @@ def test_hours_with_late_conversions(assert_equal_bits, rng, report_rate):
     assert outcome.pending.any() == (report_rate < 1.0)
 
 
-@pytest.mark.parametrize("channels", [1, 20])
-def test_channels_with_prices_of_their_own(assert_equal_bits, rng, channels):
+def of_channels(channels, pricing):
+    """The base market with so many channels."""
     pick = np.arange(channels) % LANDSCAPE.channels
     per_channel = {
         field.name: getattr(LANDSCAPE, field.name)[pick]
         for field in fields(LANDSCAPE)
         if np.shape(getattr(LANDSCAPE, field.name)) == (LANDSCAPE.channels,)
     }
-    shape = Lognormal(np.exp(rng.uniform(-3.0, 1.0, channels)), channels)
-    landscape = replace(LANDSCAPE, **per_channel, pricing=Pricing(shape), order_value_shape=0.3)
-    hour, log_bids = state_of(rng, landscape, 120)
+    return replace(LANDSCAPE, **per_channel, pricing=pricing, order_value_shape=0.3)
+
+
+def a_table(rng, rows):
+    """Prices up to 6 in 37 bins, some of them and the first ones empty; up to half of the auctions cannot be won."""
+    shares = rng.gamma(0.5, 1.0, (rows, 37)) * (rng.random((rows, 37)) < 0.7)
+    shares[:, :2] = 0.0
+    chances = np.pad(np.cumsum(shares, axis=1), ((0, 0), (1, 0)))
+    return Table(6.0 / 37.0, chances / chances[:, -1:] * rng.uniform(0.5, 1.0, (rows, 1)))
+
+
+SHAPES = {
+    "one spread": lambda rng, channels: Lognormal(0.8),
+    "spreads": lambda rng, channels: Lognormal(np.exp(rng.uniform(-3.0, 1.0, channels)), channels),
+    "one table": lambda rng, channels: a_table(rng, 1),
+    "tables": a_table,
+}
+
+
+@pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
+@pytest.mark.parametrize("channels", [1, 20])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hours_of_every_kind_of_prices(assert_equal_bits, rng, shape, channels, first_price):
+    landscape = of_channels(channels, Pricing(SHAPES[shape](rng, channels), first_price))
+    for capped in (False, True):
+        hour, log_bids = state_of(rng, landscape, 120)
+        waiting = rng.poisson(5.0, hour.volume.shape)
+        hour = replace(hour, pending=waiting, report_rate=0.3)
+        outcome = assert_equal_bits(hour, log_bids, purse_of(rng, hour, capped), landscape)
+        few = (outcome.clicks > 0) & (outcome.clicks <= SINGLY)
+        assert few.any() and (outcome.clicks > 20).any() and (outcome.win_rate < 1e-6).any()
+
+
+@pytest.mark.parametrize("name", ["airfrance-search", "ipinyou-display", "kag-social"])
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+def test_hours_of_shipped_markets(assert_equal_bits, rng, name, auction):
+    landscape = load_market(name).variant(auction=auction).landscape
+    hour, log_bids = state_of(rng, landscape, 100)
     assert_equal_bits(hour, log_bids, purse_of(rng, hour), landscape)
 
 
-@pytest.mark.parametrize("name", ["airfrance-search", "ipinyou-display"])
-def test_markets_that_c_does_not_serve_are_drawn_by_numpy(assert_equal_bits, rng, name, monkeypatch):
-    landscape = load_market(name).landscape
-    landscape = replace(landscape, pricing=replace(landscape.pricing, first_price=True))
-    monkeypatch.setattr(compiled_auction, "CompiledHour", None)
-    hour, log_bids = state_of(rng, landscape, 40)
-    assert_equal_bits(hour, log_bids, purse_of(rng, hour), landscape)
+def test_prices_that_c_does_not_know_are_refused():
+    class Uniform:
+        channels = 1
+
+    with pytest.raises(TypeError, match="does not know prices of type Uniform"):
+        prices_in_c(Pricing(Uniform()), 3)
 
 
 def test_arrays_in_any_layout_are_read(assert_equal_bits, rng):

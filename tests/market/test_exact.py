@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from gaelp_ray.market.auction import Hour, Outcome, Purse, draw
+from gaelp_ray.market.auction import Hour, Outcome, Purse
 from gaelp_ray.market.exact import draw_every_auction
 from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.prices import Lognormal, Pricing, Table
@@ -23,7 +23,6 @@ EXPECTED_CLICKS = (0.5, 3.0, 30.0)
 MAX_Z, MAX_SD_DEVIATION, MAX_KS = 4.0, 0.12, 0.07
 
 
-STREAMS = (1, 2)
 UNLIMITED = Purse(np.array([np.inf]))
 
 
@@ -43,21 +42,17 @@ def hour(clicks: float, first_price: bool = False) -> Hour:
 
 
 def replicated(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
-    # Rounded, as draw() leaves a trace of every purse for sums in another order.
+    # Rounded, as an hour leaves a trace of every purse for sums in another order.
     return {name: np.concatenate([getattr(o, name) for o in outcomes]).astype(float).round(9) for name in QUANTITIES}
 
 
-def drawn_in_stream(stream: int, seed: int, state: Hour, purse: Purse) -> Outcome:
+def keyed(seed: int, state: Hour, purse: Purse) -> Outcome:
     flights, channels = state.volume.shape
-    if stream == 1:
-        return draw(np.random.default_rng(seed), state, np.tile(BIDS, (flights, 1)), purse)
     cells = Cells(seed, np.arange(flights)[:, None], np.array(0), np.arange(channels))
     return draw_keyed(cells, state, np.tile(np.log(BIDS), (flights, 1)), purse)
 
 
-def aggregated(
-    state: Hour, seed: int, purse: Purse = UNLIMITED, replicates: int = REPLICATES, stream: int = 1
-) -> dict[str, np.ndarray]:
+def aggregated(state: Hour, seed: int, purse: Purse = UNLIMITED, replicates: int = REPLICATES) -> dict[str, np.ndarray]:
     many = replace(
         state,
         **{
@@ -67,7 +62,7 @@ def aggregated(
     )
     caps = None if purse.channel is None else np.tile(purse.channel, (replicates, 1))
     purses = Purse(np.repeat(purse.flight, replicates), caps)
-    return replicated([drawn_in_stream(stream, seed, many, purses)])
+    return replicated([keyed(seed, many, purses)])
 
 
 def singly(state: Hour, seed: int, purse: Purse = UNLIMITED, replicates: int = REPLICATES) -> dict[str, np.ndarray]:
@@ -101,25 +96,22 @@ def exact():
     return {clicks: singly(hour(clicks), seed=1) for clicks in EXPECTED_CLICKS}
 
 
-@pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("clicks", EXPECTED_CLICKS)
-def test_aggregation_is_statistically_free(exact, clicks, stream):
-    assert agree(aggregated(hour(clicks), seed=2, stream=stream), exact[clicks]) == {}
+def test_aggregation_is_statistically_free(exact, clicks):
+    assert agree(aggregated(hour(clicks), seed=2), exact[clicks]) == {}
 
 
 def test_paying_the_bid_is_aggregated_exactly_too():
     state = hour(3.0, first_price=True)
     yardstick = singly(state, seed=1)
-    for stream in STREAMS:
-        assert agree(aggregated(state, seed=2, stream=stream), yardstick) == {}
+    assert agree(aggregated(state, seed=2), yardstick) == {}
 
 
 def test_prices_from_tables_are_aggregated_exactly_too():
     steps = np.linspace(0.0, 0.7, 101)  # three in ten auctions cannot be won
     state = replace(hour(3.0), pricing=Pricing(Table(0.1, np.tile(steps, (len(BIDS), 1)))))
     yardstick = singly(state, seed=1)
-    for stream in STREAMS:
-        assert agree(aggregated(state, seed=2, stream=stream), yardstick) == {}
+    assert agree(aggregated(state, seed=2), yardstick) == {}
 
 
 # 60 clicks an hour on each channel if everything were won, every second auction is clicked. Costs 170, first price 690.
@@ -146,8 +138,7 @@ def money(amount: float, caps: np.ndarray | None = None) -> Purse:
 )
 def test_hour_in_which_money_runs_out_agrees_with_single_auctions(state, purse):
     yardstick = singly(state, 1, purse, 1000)
-    for stream in STREAMS:
-        assert agree(aggregated(state, 2, purse, 5000, stream), yardstick) == {}
+    assert agree(aggregated(state, 2, purse, 5000), yardstick) == {}
 
 
 def test_the_comparison_is_fair_to_itself(exact):

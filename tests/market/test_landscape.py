@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import log_ndtr
 
 from gaelp_ray.market import load_market
-from gaelp_ray.market.landscape import HOURS, solve_log_price
+from gaelp_ray.market.landscape import HOURS, TABLE_BINS, solve_log_price, table_competition
 from gaelp_ray.market.prices import Lognormal, Pricing
 
 MARKET = load_market("airfrance-search")
@@ -121,3 +121,14 @@ def test_price_level_is_solved_for_prices_close_to_the_bid_too(paid_over_bid, lo
     z = (np.log(bid) - log_price) / log_sd
     log_paid = log_price + log_sd**2 / 2 + log_ndtr(z - log_sd) - log_ndtr(z)
     np.testing.assert_allclose(np.exp(log_paid), paid_over_bid * bid, rtol=1e-6)
+
+
+def test_tables_are_interpolated_between_their_points_also_where_these_coincide():
+    tables = [
+        ([0.0, 5.0, 6.0, 6.0, 30.0], [0.0, 0.1, 0.2, 0.3, 0.4]),
+        ([0.0, 2.0, 9.0, 30.0, 30.0], [0.0, 0.2, 0.3, 0.6, 0.9]),
+    ]
+    shape = table_competition(np.array([0.01, 0.02]), 30.0, 30.0, tables).shape
+    grid = np.linspace(0.0, 30.0, TABLE_BINS + 1)
+    expected = [np.interp(grid, prices, chances) for prices, chances in tables]
+    np.testing.assert_allclose(shape.cumulative, expected, rtol=1e-14, atol=1e-15)

@@ -91,6 +91,17 @@ def test_a_table_agrees_with_prices_drawn_from_it():
         np.testing.assert_allclose(table.square(both)[:, channel], (paid**2).mean(axis=0), rtol=0.02, atol=2e-3)
 
 
+def test_a_table_may_begin_with_empty_bins():
+    table = Table(0.1, np.array([[0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 1.0]]))
+    x = np.log(np.append(np.linspace(1e-6, 0.3, 40), np.nextafter(0.1 * np.arange(1, 4), 0.0)))[:, None]
+    moments = table.moments(x)
+    assert all((getattr(moments, name) >= 0.0).all() for name in ("win", "paid", "square", "cube"))
+    np.testing.assert_array_equal(moments.win[:39], 0.0)
+    chance, channel = np.array([0.0, 1e-300, 0.25, 0.5, 0.75]), np.zeros(5, np.intp)
+    np.testing.assert_allclose(table.price(chance, channel), [0.0, 0.3, 0.35, 0.4, 0.55])
+    assert np.isfinite(table.quantile(chance[:, None])).all()
+
+
 def test_beyond_a_table_nothing_more_is_won():
     table = two_channels()
     np.testing.assert_allclose(table.win(np.full((1, 2), 30.0)), [[1.0, 0.6]])

@@ -7,9 +7,11 @@ import pytest
 
 from gaelp_ray.errors import MarketError
 from gaelp_ray.market import load_market
-from gaelp_ray.market.auction import Hour, Purse, draw
+from gaelp_ray.market.auction import Hour, Purse
 from gaelp_ray.market.exact import draw_every_auction
+from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.market import market_from
+from gaelp_ray.market.stream import Cells
 
 DATA = load_market("airfrance-search").model_dump(mode="json", exclude_none=True)
 NAMES = [row["name"] for row in DATA["channels"]["rows"]]
@@ -60,7 +62,8 @@ def test_channels_of_different_spread_are_drawn_as_single_auctions_are(auction, 
     bids = np.broadcast_to(land.bid, shape)
     mean_cost = 200.0 * 0.5 * float((land.pricing.shape.win(np.log(land.bid) - land.log_price) * land.cpc).sum())
     purse = Purse(np.full(400, money * mean_cost))
-    fast = draw(np.random.default_rng(0), hour, bids, purse)
+    cells = Cells(0, np.arange(400)[:, None], np.array(0), np.arange(land.channels))
+    fast = draw_keyed(cells, hour, np.log(bids), purse)
     exact = draw_every_auction(np.random.default_rng(1), hour, bids, purse)
     for name in ("clicks", "cost"):
         a, b = getattr(fast, name), getattr(exact, name)

@@ -15,7 +15,7 @@ from gaelp_ray.market.auction import Outcome
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.simulator.campaign import AdCampaignVectorEnv
 from gaelp_ray.simulator.compiled_ledger import CompiledLedger, ledger_of
-from gaelp_ray.simulator.ledger import EXACT, Ledger
+from gaelp_ray.simulator.ledger import Ledger
 
 LANDSCAPE = load_market("airfrance-search").landscape
 CONDITIONS = {
@@ -55,7 +55,7 @@ def test_every_hour_of_a_flight(libraries, condition, flights):
     for level, loaded in libraries.items():
         rng = np.random.default_rng(4)
         budget = landscape.budget * np.exp(rng.uniform(-1.0, 1.0, flights))
-        ours, numpys = CompiledLedger(loaded, landscape, budget), Ledger(landscape, budget, EXACT)
+        ours, numpys = CompiledLedger(loaded, landscape, budget), Ledger(landscape, budget)
         assert equal_bits(ours.observe(), numpys.observe())
         for hour in range(HOURS):
             outcome, rate = outcome_of(rng, landscape, flights), rng.uniform(0.0, 0.2, (flights, landscape.channels))
@@ -72,7 +72,7 @@ def test_every_hour_of_a_flight(libraries, condition, flights):
 def flown(condition):
     """Observations and rewards of 168 hours, and the sums of the last."""
     market = load_market("airfrance-search")
-    env = AdCampaignVectorEnv(30, market, reward="expected_ROAS", stream=2)
+    env = AdCampaignVectorEnv(30, market, reward="expected_ROAS")
     env.landscape = replace(market.landscape, **CONDITIONS[condition])
     rng, seen = np.random.default_rng(2), [env.reset(seed=9)[0]]
     for _ in range(HOURS):
@@ -95,9 +95,8 @@ def test_flights_are_the_same_without_the_core(libraries, condition, monkeypatch
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-@pytest.mark.parametrize("stream", [1, 2])
-def test_environment_is_copied_in_the_middle_of_a_flight(copied, stream):
-    env = AdCampaignVectorEnv(5, load_market("airfrance-search"), stream=stream)
+def test_environment_is_copied_in_the_middle_of_a_flight(copied):
+    env = AdCampaignVectorEnv(5, load_market("airfrance-search"))
     env.reset(seed=1)
     actions = np.full(env.action_space.shape, -0.3, np.float32)
     for _ in range(20):

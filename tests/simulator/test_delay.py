@@ -7,14 +7,15 @@ import pytest
 from scipy.stats import chisquare, ks_2samp
 
 from gaelp_ray.market import Market, load_market
-from gaelp_ray.market.auction import Hour, Outcome, Purse, draw
+from gaelp_ray.market.auction import Hour, Outcome, Purse
+from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import View
 from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.stream import Cells
 from gaelp_ray.records import FlightTotals
 from gaelp_ray.simulator import AdCampaignVectorEnv
-from gaelp_ray.simulator.hidden import draw_hidden
-from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 MARKET = load_market("airfrance-search")
 LAND = MARKET.landscape
@@ -33,10 +34,11 @@ def an_hour(volume: float, report_rate: float, pending: np.ndarray | int = 0) ->
 
 def reported(report_rate: float, hours: int) -> tuple[list[Outcome], int]:
     """Hours of which only the first has any auctions, and how many conversions that hour made."""
-    rng, bid = np.random.default_rng(1), np.full((1, 1), 50.0)
-    outcomes = [draw(rng, an_hour(200_000.0, report_rate), bid, PLENTY)]
-    for _ in range(hours - 1):
-        outcomes.append(draw(rng, an_hour(0.0, report_rate, outcomes[-1].pending), bid, PLENTY))
+    cells, log_bid = Cells(1, np.zeros((1, 1), int), np.array(0), np.arange(1)), np.full((1, 1), np.log(50.0))
+    outcomes = [draw_keyed(cells, an_hour(200_000.0, report_rate), log_bid, PLENTY)]
+    for t in range(1, hours):
+        waiting = an_hour(0.0, report_rate, outcomes[-1].pending)
+        outcomes.append(draw_keyed(cells.at(hour=np.array(t)), waiting, log_bid, PLENTY))
     return outcomes, int(outcomes[0].conversions[0, 0] + outcomes[0].pending[0, 0])
 
 
@@ -128,17 +130,18 @@ class Learned:
     """Flights whose true conversion rates are the calibrated ones, booked by a ledger that doubts it."""
 
     def __init__(self, mean_hours: float, hours: int) -> None:
-        rng, flights = np.random.default_rng(7), 1500
+        flights = 1500
         doubting = replace(LAND, report_rate=1.0 / (1.0 + mean_hours))
-        hidden = draw_hidden(rng, replace(doubting, conversion_rate_log_sd=0.0, conversion_rate_drift=0.0), flights)
-        ledger = Ledger(doubting, np.full(flights, 1e9))
-        bids = np.tile(0.3 * LAND.bid, (flights, 1))
+        certain = replace(doubting, conversion_rate_log_sd=0.0, conversion_rate_drift=0.0)
+        random = KeyedStream(7, certain, np.arange(flights))
+        hidden, ledger = random.hidden(), KeyedStream(7, doubting, np.arange(flights)).ledger(np.full(flights, 1e9))
+        actions = np.tile(LAND.action(np.log(0.3 * LAND.bid)), (flights, 1))
         self.clicks, self.ripe = (np.zeros((flights, LAND.channels)) for _ in range(2))
         by_hour = []
         for t in range(hours):
-            outcome = draw(rng, hidden.hour(t, ledger.log_fatigue, ledger.pending), bids, ledger.purse)
-            ledger.book(outcome, hidden.conversion_rate[t], bids)
-            by_hour.append(outcome.clicks)
+            drawn = random.draw(hidden, ledger, actions)
+            ledger.book(drawn.outcome, hidden.conversion_rate[t], drawn.bids)
+            by_hour.append(drawn.outcome.clicks)
         for age, clicks in enumerate(reversed(by_hour)):
             self.clicks += clicks
             self.ripe += clicks * (1.0 - (1.0 - doubting.report_rate) ** (age + 1))

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 from gaelp_ray.market import Market, load_market
-from gaelp_ray.market.auction import Purse, draw
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.market import market_from
 from gaelp_ray.market.observation import View
 from gaelp_ray.simulator import AdCampaignVectorEnv
-from gaelp_ray.simulator.hidden import draw_hidden
-from gaelp_ray.simulator.ledger import Ledger
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 MARKET = load_market("airfrance-search")
 TIRING = MARKET.variant(fatigue_half_life=0.5)
@@ -48,15 +46,15 @@ def test_a_market_without_fatigue_shows_none():
 
 def test_clicks_come_at_the_tired_rate():
     """Half of the clicks of a fresh channel after half a week's auctions, measured."""
-    rng, flights = np.random.default_rng(3), 4000
-    hidden = draw_hidden(rng, replace(LAND, ctr_log_sd=0.0, volume_log_sd=0.0), flights)
-    tired = LAND.log_fatigue(0.5 * 7.0 * LAND.volume)
-    bids, plenty = np.tile(LAND.bid, (flights, 1)), Purse(np.full(flights, 1e12))
-    fresh, late = (
-        draw(np.random.default_rng(4), hidden.hour(40, np.tile(level, (flights, 1))), bids, plenty)
-        for level in (0.0 * tired, tired)
-    )
-    np.testing.assert_array_equal(fresh.impressions, late.impressions)
+    flights = 4000
+    random = KeyedStream(3, replace(LAND, ctr_log_sd=0.0, volume_log_sd=0.0), np.arange(flights))
+    hidden, ledger = random.hidden(), random.ledger(np.full(flights, 1e12))
+    tired, actions = LAND.log_fatigue(0.5 * 7.0 * LAND.volume), np.zeros((flights, S), np.float32)
+    fresh = random.draw(hidden, ledger, actions).outcome
+    ledger.log_fatigue = np.tile(tired, (flights, 1))
+    late = random.draw(hidden, ledger, actions).outcome
+    shown = fresh.impressions.sum(axis=0)
+    assert (np.abs(late.impressions.sum(axis=0) - shown) < 4.0 * np.sqrt(shown)).all()
     rates = [outcome.clicks.sum(axis=0) / outcome.impressions.sum(axis=0) for outcome in (fresh, late)]
     error = np.sqrt(1.25 / late.clicks.sum(axis=0))
     assert (np.abs(rates[1] / rates[0] / 0.5 - 1.0) < 4.0 * error).all()
@@ -66,17 +64,16 @@ class Counted:
     """Clicks and expected clicks of flights in a market without any departure but chance."""
 
     def __init__(self, hours: int) -> None:
-        rng, flights = np.random.default_rng(5), 600
+        flights = 600
         calm = dict.fromkeys(("ctr_log_sd", "volume_log_sd", "hour_log_sd", "day_log_sd"), 0.0)
         land = replace(LAND, **calm)
-        hidden = draw_hidden(rng, land, flights)
-        ledger = Ledger(land, np.full(flights, 1e9))
-        bids = np.tile(LAND.bid, (flights, 1))
+        random = KeyedStream(5, land, np.arange(flights))
+        hidden, ledger = random.hidden(), random.ledger(np.full(flights, 1e9))
         self.naive = np.zeros((flights, S))
         for t in range(hours):
-            outcome = draw(rng, hidden.hour(t, ledger.log_fatigue), bids, ledger.purse)
-            self.naive += land.volume * land.ctr * land.traffic[t] * outcome.win_rate
-            ledger.book(outcome, hidden.conversion_rate[t], bids)
+            drawn = random.draw(hidden, ledger, np.zeros((flights, S), np.float32))
+            self.naive += land.volume * land.ctr * land.traffic[t] * drawn.outcome.win_rate
+            ledger.book(drawn.outcome, hidden.conversion_rate[t], drawn.bids)
         self.clicks, self.expected = ledger._clicks, ledger._expected_clicks
         self.shown = np.expm1(View(ledger.observe()).channel("log_expected_clicks"))
 

@@ -7,29 +7,26 @@ import pytest
 
 from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS, HOURS_PER_DAY, MAX_CONVERSION_RATE
-from gaelp_ray.market.stream import Cells
-from gaelp_ray.simulator.hidden import MAX_CTR, Hidden, draw_hidden, draw_hidden_keyed
+from gaelp_ray.simulator.hidden import MAX_CTR, Hidden
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 LAND = load_market("airfrance-search").landscape
 NOMINAL = load_market("airfrance-search").variant("nominal").landscape
 FLIGHTS = 1500
 
 
-def hidden_of(landscape, seed: int = 0, flights: int = FLIGHTS, stream: int = 1) -> Hidden:
-    if stream == 1:
-        return draw_hidden(np.random.default_rng(seed), landscape, flights)
-    cells = Cells(seed, np.arange(flights)[:, None], np.array(0), np.arange(landscape.channels))
-    return draw_hidden_keyed(cells, landscape)
+def hidden_of(landscape, seed: int = 0, flights: int = FLIGHTS) -> Hidden:
+    return KeyedStream(seed, landscape, np.arange(flights)).hidden()
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["stream 1", "stream 2"])
-def realistic(request) -> Hidden:
-    return hidden_of(LAND, stream=request.param)
+@pytest.fixture(scope="module")
+def realistic() -> Hidden:
+    return hidden_of(LAND)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["stream 1", "stream 2"])
-def nominal(request) -> Hidden:
-    return hidden_of(NOMINAL, stream=request.param)
+@pytest.fixture(scope="module")
+def nominal() -> Hidden:
+    return hidden_of(NOMINAL)
 
 
 def z_scores(sample: np.ndarray, mean: float) -> np.ndarray:
@@ -111,7 +108,7 @@ def test_rates_stay_probabilities_in_a_wild_market():
     assert wild.conversion_rate.max() == MAX_CONVERSION_RATE
 
 
-def test_same_generator_same_flights_and_another_seed_others():
+def test_same_seed_same_flights_and_another_seed_others():
     first, second, other = (hidden_of(LAND, seed, flights=3) for seed in (1, 1, 2))
     for name in (f.name for f in fields(Hidden) if f.name != "landscape"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
@@ -151,7 +148,7 @@ def test_logs_of_drift_and_prices_have_the_stated_variance_in_every_hour():
 
 def test_an_hour_knows_what_flights_have_done_to_it():
     tiring = replace(LAND, fatigue_rate=1.0, report_rate=0.25)
-    hidden = draw_hidden(np.random.default_rng(6), tiring, 2)
+    hidden = hidden_of(tiring, seed=6, flights=2)
     waiting = np.arange(14).reshape(2, 7)
     log_fatigue = np.log(np.linspace(0.1, 1.0, 14)).reshape(2, 7)
     hour = hidden.hour(50, log_fatigue, waiting)

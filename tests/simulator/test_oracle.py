@@ -7,8 +7,9 @@ import pytest
 from scipy.optimize import brentq
 
 from gaelp_ray.market import load_market
-from gaelp_ray.simulator.hidden import Hidden, draw_hidden
+from gaelp_ray.simulator.hidden import Hidden
 from gaelp_ray.simulator.oracle import hindsight_optimum
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 LAND = load_market("airfrance-search").landscape
 
@@ -54,7 +55,7 @@ def log_values(hidden: Hidden) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def flights() -> Hidden:
-    return draw_hidden(np.random.default_rng(0), LAND, 64)
+    return KeyedStream(0, LAND, np.arange(64)).hidden()
 
 
 def test_optimum_spends_exactly_the_budget(flights):

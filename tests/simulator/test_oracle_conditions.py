@@ -14,8 +14,9 @@ from gaelp_ray.market import load_market, market_names
 from gaelp_ray.market.landscape import DAYS
 from gaelp_ray.market.market import market_from
 from gaelp_ray.market.prices import Lognormal, Pricing, Shape, Table
-from gaelp_ray.simulator.hidden import Hidden, draw_hidden
+from gaelp_ray.simulator.hidden import Hidden
 from gaelp_ray.simulator.oracle import Optimum, _better, hindsight_optimum
+from gaelp_ray.simulator.random_streams import KeyedStream
 
 LAND = load_market("airfrance-search").landscape
 
@@ -162,7 +163,7 @@ def hard(name: str, auction: str) -> Hidden:
     market = load_market(name).variant(auction=auction, fatigue_half_life=0.5)
     shares = {"source": "assumed", "shares": {market.channel_names[0]: 0.05, market.channel_names[1]: 0.1}}
     both = market_from(market.model_dump(mode="json", exclude_none=True) | {"spend_caps": shares}, name)
-    return draw_hidden(np.random.default_rng(0), both.landscape, 7)
+    return KeyedStream(0, both.landscape, np.arange(7)).hidden()
 
 
 @pytest.mark.parametrize("auction", ["second_price", "first_price"])

@@ -1,10 +1,11 @@
-"""Stream 2: flights have stream 1's distribution, do not depend on their batch, and bidders share random numbers."""
+"""Flights follow their law, do not depend on their batch, and bidders share random numbers."""
 
 import hashlib
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from independent_flights import IndependentEnv
 from scipy.stats import ks_2samp
 
 from gaelp_ray.agents.dual import BayesDual
@@ -54,22 +55,22 @@ def test_a_flight_is_the_same_in_every_batch(market):
         names = ("impressions", "clicks", "cost", "conversions", "revenue", "budget")
         return np.stack([getattr(totals, name) for name in names], axis=1)
 
-    whole = sums(AdCampaignVectorEnv(64, market, stream=2))
+    whole = sums(AdCampaignVectorEnv(64, market))
     assert len(np.unique(whole[:, 4])) > 60
     for flights, first in ((1, 0), (1, 63), (7, 20)):
-        part = sums(AdCampaignVectorEnv(flights, market, stream=2), first)
+        part = sums(AdCampaignVectorEnv(flights, market), first)
         np.testing.assert_array_equal(part, whole[first : first + flights])
-    copies = sums(AdCampaignVectorEnv(12, market, copies=3, stream=2))
+    copies = sums(AdCampaignVectorEnv(12, market, copies=3))
     np.testing.assert_array_equal(copies, np.tile(whole[:4], (3, 1)))
 
 
 def test_flights_differ_by_seed_and_number():
-    totals = [flown(AdCampaignVectorEnv(2, MARKET, stream=2), 5, seed)[0].clicks.tolist() for seed in (1, 2, 2**64 - 1)]
+    totals = [flown(AdCampaignVectorEnv(2, MARKET), 5, seed)[0].clicks.tolist() for seed in (1, 2, 2**64 - 1)]
     assert len({clicks for pair in totals for clicks in pair}) == 6
 
 
 def test_copies_share_all_luck_until_their_bids_differ():
-    env = AdCampaignVectorEnv(6, MARKET, copies=3, stream=2)
+    env = AdCampaignVectorEnv(6, MARKET, copies=3)
     env.reset(seed=5)
     same = np.zeros((6, S), np.float32)
     other = same.copy()
@@ -82,7 +83,7 @@ def test_copies_share_all_luck_until_their_bids_differ():
 
 def test_an_autoreset_brings_new_flights_that_follow_from_the_seed():
     def two_flights() -> list[float]:
-        env = AdCampaignVectorEnv(1, MARKET, stream=2)
+        env = AdCampaignVectorEnv(1, MARKET)
         env.reset(seed=4)
         budgets = [float(env.totals().budget[0])]
         for _ in range(169):
@@ -94,11 +95,9 @@ def test_an_autoreset_brings_new_flights_that_follow_from_the_seed():
     assert two_flights() == [first, second]
 
 
-def test_seeds_of_more_than_64_bits_and_numbered_flights_of_stream_1_are_refused():
-    with pytest.raises(ValueError, match=r"with stream 2 seeds lie below 2\^64"):
-        AdCampaignVectorEnv(1, MARKET, stream=2).reset(seed=2**64)
-    with pytest.raises(ValueError, match="first_flight: with stream 1 flights have no numbers"):
-        AdCampaignVectorEnv(1, MARKET, stream=1).reset(seed=1, options={"first_flight": 4})
+def test_seeds_of_more_than_64_bits_are_refused():
+    with pytest.raises(ValueError, match=r"seed \d+: seeds lie below 2\^64"):
+        AdCampaignVectorEnv(1, MARKET).reset(seed=2**64)
 
 
 def rounded(market: Market) -> Market:
@@ -128,7 +127,7 @@ class _Fixed:
     ("market", "digest"), [(MARKET, "3bd37c076dd824f6"), (HARD, "15da6592b2649949")], ids=["plain", "hard"]
 )
 def test_bits_of_flights_are_the_same_on_every_processor(market, digest):
-    env = AdCampaignVectorEnv(5, rounded(market), stream=2)
+    env = AdCampaignVectorEnv(5, rounded(market))
     env.reset(seed=2**40 + 1)
     hashed = hashlib.sha256()
     for t in range(168):
@@ -143,37 +142,39 @@ FLIGHTS = 512
 
 
 @pytest.fixture(scope="module")
-def totals() -> dict[tuple[str, int], FlightTotals]:
-    """By bidder and stream."""
+def totals() -> dict[tuple[str, type], FlightTotals]:
+    """By bidder and environment."""
     bidders = {
         "default": BayesDual(DualConfig(), LAND),
         "shaded": BayesDual(DualConfig(shade=0.05), LAND),
         "PID": PacedBidder(PIDConfig(), LAND, False),
     }
     made = {}
-    for stream in (1, 2):
-        env = AdCampaignVectorEnv(FLIGHTS, MARKET, stream=stream)
+    for kind in (AdCampaignVectorEnv, IndependentEnv):
+        env = kind(FLIGHTS, MARKET)
         for name, bidder in bidders.items():
             fly(env, bidder, ([1], [1]), explore=False)
-            made[name, stream] = env.totals()
+            made[name, kind] = env.totals()
     return made
 
 
 @pytest.mark.parametrize("bidder", ["default", "PID"])
-def test_flights_of_both_streams_follow_one_law(totals, bidder):
-    one, two = totals[bidder, 1], totals[bidder, 2]
-    columns = {name: (getattr(one, name), getattr(two, name)) for name in SUMS}
-    columns["optimality"] = tuple(t.expected_revenue / t.oracle_revenue for t in (one, two))
-    columns["delivery"] = tuple(t.cost / t.budget for t in (one, two))
+def test_flights_follow_the_law_of_independent_ones(totals, bidder):
+    both = totals[bidder, AdCampaignVectorEnv], totals[bidder, IndependentEnv]
+    columns = {name: tuple(getattr(t, name) for t in both) for name in SUMS}
+    columns["optimality"] = tuple(t.expected_revenue / t.oracle_revenue for t in both)
+    columns["delivery"] = tuple(t.cost / t.budget for t in both)
     for name, (a, b) in columns.items():
         z = (a.mean() - b.mean()) / np.sqrt((a.var() + b.var()) / FLIGHTS)
         assert abs(z) < 3.5, name
         assert ks_2samp(a, b).pvalue > 1e-3, name
 
 
-def test_bidders_that_are_compared_share_luck_in_stream_2_alone(totals):
-    def variance(stream: int) -> float:
-        default, shaded = totals["default", stream], totals["shaded", stream]
+def test_bidders_that_are_compared_share_luck(totals):
+    """On a generator they share what is hidden alone: the first draw that differs shifts all later ones."""
+
+    def variance(kind: type) -> float:
+        default, shaded = totals["default", kind], totals["shaded", kind]
         return float((shaded.revenue / shaded.budget - default.revenue / default.budget).var())
 
-    assert variance(1) / variance(2) > 50.0
+    assert variance(IndependentEnv) / variance(AdCampaignVectorEnv) > 50.0

@@ -29,9 +29,6 @@ typedef struct {
     float *observation; /* per flight: PER_CHANNEL x S + OVERALL */
 } Books;
 
-/* A count as a number: a conversion that processors without an instruction for it do for several at once. */
-INLINE double real(Int count) { return number(bits(MAGIC) + count) - MAGIC; }
-
 static void add(Int n, const double *restrict x, double *restrict sum) {
     for (Int i = 0; i < n; i++) sum[i] += x[i];
 }

@@ -2,7 +2,7 @@
 
 #pragma once
 
-enum { FIRST_STEPS = 15, NEWTON_STEPS = 4, DAY = 24 };
+enum { AT_ONCE = 64, FIRST_STEPS = 15, NEWTON_STEPS = 4, DAY = 24 };
 static const double LOG_MULTIPLIER_RANGE[2] = {-7.0, 9.0}, TODAY_PRIOR = 20.0;
 
 /* The beliefs of BayesDual about B flights on S channels. dual.py has the same structure. */
@@ -39,28 +39,30 @@ INLINE double *work(const Dual *d, Int row, Int s) { return d->work + (row * d->
 /* Prices of a channel: Pricing of prices.py, at x or u. */
 typedef struct {
     double sd, lift, half_variance, slope_scale;
-} Prices;
+} Shape;
 
-INLINE Prices prices_of(const Dual *d, Int s) {
-    return (Prices){d->sd[s], d->lift[s], d->half_variance[s], d->slope_scale[s]};
+INLINE Shape shape_of(const Dual *d, Int s) {
+    return (Shape){d->sd[s], d->lift[s], d->half_variance[s], d->slope_scale[s]};
 }
 
-INLINE double win(Prices p, double x) { return ndtr_(x / p.sd); }
-INLINE double best_bid(Prices p, double u) { return u; }
-INLINE double payment(Prices p, double u) { return p.lift * ndtr_(u / p.sd - p.sd); }
+INLINE double win_at(Shape p, double x) { return ndtr_(x / p.sd); }
+INLINE double best_bid(Shape p, double u) { return u; }
+INLINE double payment(Shape p, double u) { return p.lift * ndtr_(u / p.sd - p.sd); }
 
-INLINE double payment_slope(Prices p, double u) {
+INLINE double payment_slope(Shape p, double u) {
     double z = u / p.sd - p.sd;
     return exp_(p.half_variance - 0.5 * z * z) / p.slope_scale;
 }
 
 /* Pricing.location(), of n flights. */
-static void locations(Prices p, Int n, const double *restrict chance, const double *restrict log_paid,
+static void locations(Shape p, Int n, const double *restrict chance, const double *restrict log_paid,
                       double *restrict location) {
     double x[AT_ONCE];
     ndtri_block(n, chance, x);
     for (Int i = 0; i < n; i++) location[i] = log_paid[i] - log_(payment(p, p.sd * x[i]) / chance[i]);
 }
+
+INLINE double clip(double x, double low, double high) { return least(most(x, low), high); }
 
 /* A feature of n flights, as doubles. */
 static void see(const float *restrict observation, Int width, Int n, double *restrict x) {
@@ -81,7 +83,7 @@ static void see_prices(const Dual *d, Int t, Int s, Int n, const double *restric
         chance[i] = (win_rate[i] > 1e-6) & (win_rate[i] < 1.0 - 1e-6) ? win_rate[i] : 0.5;
         paid[i] = price[i] + cpc;
     }
-    locations(prices_of(d, s), n, chance, paid, level);
+    locations(shape_of(d, s), n, chance, paid, level);
     for (Int i = 0; i < n; i++) {
         double above = clip(level[i] - calibrated, -3.0, 3.0);
         level[i] = tracking[i] * ((win_rate[i] > 1e-6) & (win_rate[i] < 1.0 - 1e-6) ? above : 0.0);
@@ -277,8 +279,8 @@ static void expect_clicks(const Dual *d, Int n) {
 }
 
 /* What a channel spends at each x, and minus its derivative. */
-static void spend(Prices p, Int n, const double *restrict gap, const double *restrict scale, const double *restrict x,
-                  double *restrict spent, double *restrict slope) {
+static void spend_channel(Shape p, Int n, const double *restrict gap, const double *restrict scale,
+                          const double *restrict x, double *restrict spent, double *restrict slope) {
     for (Int i = 0; i < n; i++) {
         double u = gap[i] - x[i];
         spent[i] = scale[i] * payment(p, u);
@@ -286,41 +288,60 @@ static void spend(Prices p, Int n, const double *restrict gap, const double *res
     }
 }
 
-/* planning.spend_all(): the multipliers w->x that spend these budgets, from w->x on. */
-static void spend_all(const Dual *d, Int n, const double *budget, int capped, Int steps, double *multiplier) {
-    Newton w;
-    double spent[AT_ONCE], slope[AT_ONCE];
-    start(&w, n, budget, multiplier, LOG_MULTIPLIER_RANGE);
-    for (Int left = steps; left; left--) {
-        for (Int i = 0; i < n; i++) w.spent[i] = w.slope[i] = 0.0;
-        for (Int s = 0; s < d->channels; s++) {
-            spend(prices_of(d, s), n, work(d, GAP, s), work(d, SCALE, s), w.x, spent, slope);
-            if (capped) {
-                const double *restrict cap = work(d, CAP, s);
-                for (Int i = 0; i < n; i++) {
-                    slope[i] = spent[i] < cap[i] ? slope[i] : 0.0;
-                    spent[i] = least(spent[i], cap[i]);
-                }
-            }
-            for (Int i = 0; i < n; i++) w.spent[i] += spent[i], w.slope[i] += slope[i];
-        }
-        if (step(&w, n, LOG_MULTIPLIER_RANGE)) break;
+/* The roots of n equations, from `x` on; x of by_channel() is that of cells, of spend_all() that of flights. */
+typedef struct {
+    double low[AT_ONCE], high[AT_ONCE], log_budget[AT_ONCE], spent[AT_ONCE], slope[AT_ONCE];
+    Int settled[AT_ONCE];
+    Roots roots;
+} Solver;
+
+static void start_solver(Solver *v, Int n, const double *budget, double *x) {
+    v->roots = (Roots){n, x, v->low, v->high, v->log_budget, v->settled};
+    start_roots(&v->roots, budget, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
+}
+
+/* Returns how many equations are not settled. */
+static Int step_solver(Solver *v) {
+    return step_roots(&v->roots, v->spent, v->slope, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
+}
+
+/* What is spent up to a cap. */
+static void keep_to_cap(Int n, const double *restrict cap, double *restrict spent, double *restrict slope) {
+    for (Int i = 0; i < n; i++) {
+        slope[i] = spent[i] < cap[i] ? slope[i] : 0.0;
+        spent[i] = least(spent[i], cap[i]);
     }
-    for (Int i = 0; i < n; i++) multiplier[i] = w.x[i];
+}
+
+/* planning.spend_all(): the multipliers that spend these budgets, from those given on. */
+static void spend_all(const Dual *d, Int n, const double *budget, int capped, Int steps, double *multiplier) {
+    Solver v;
+    double spent[AT_ONCE], slope[AT_ONCE];
+    start_solver(&v, n, budget, multiplier);
+    for (Int left = n; left && steps; steps--) {
+        for (Int i = 0; i < n; i++) v.spent[i] = v.slope[i] = 0.0;
+        for (Int s = 0; s < d->channels; s++) {
+            spend_channel(shape_of(d, s), n, work(d, GAP, s), work(d, SCALE, s), multiplier, spent, slope);
+            if (capped) keep_to_cap(n, work(d, CAP, s), spent, slope);
+            for (Int i = 0; i < n; i++) v.spent[i] += spent[i], v.slope[i] += slope[i];
+        }
+        left = step_solver(&v);
+    }
 }
 
 /* planning.by_channel() of a channel with a cap. */
-static void raise_to_cap(const Dual *d, Int s, Int n, const double *common, double *restrict each) {
-    Newton w;
-    start(&w, n, work(d, CAP, s), common, LOG_MULTIPLIER_RANGE);
-    for (Int left = NEWTON_STEPS; left; left--) {
-        spend(prices_of(d, s), n, work(d, GAP, s), work(d, SCALE, s), w.x, w.spent, w.slope);
-        if (step(&w, n, LOG_MULTIPLIER_RANGE)) break;
+static void raise_to_cap(const Dual *d, Int s, Int n, const double *common, double *each) {
+    Solver v;
+    for (Int i = 0; i < n; i++) each[i] = common[i];
+    start_solver(&v, n, work(d, CAP, s), each);
+    for (Int left = n, steps = NEWTON_STEPS; left && steps; steps--) {
+        spend_channel(shape_of(d, s), n, work(d, GAP, s), work(d, SCALE, s), each, v.spent, v.slope);
+        left = step_solver(&v);
     }
-    for (Int i = 0; i < n; i++) each[i] = most(w.x[i], common[i]);
+    for (Int i = 0; i < n; i++) each[i] = most(each[i], common[i]);
 }
 
-/* BayesDual's first guess, in the calibrated market. Leaves GAP and SCALE as they were not. */
+/* BayesDual's first guess, in the calibrated market. GAP and SCALE are then those of that market. */
 static void guess(const Dual *d, Int n, const double *budget, double *multiplier) {
     for (Int s = 0; s < d->channels; s++) {
         double *restrict gap = work(d, GAP, s), *restrict scale = work(d, SCALE, s);
@@ -333,12 +354,12 @@ static void guess(const Dual *d, Int n, const double *budget, double *multiplier
 /* planning.declining(): to SCALE. */
 static void decline(const Dual *d, Int n, const double *restrict multiplier) {
     for (Int s = 0; s < d->channels; s++) {
-        Prices p = prices_of(d, s);
+        Shape p = shape_of(d, s);
         const double *restrict gap = work(d, GAP, s), *restrict ahead = work(d, AHEAD, s);
         const double *restrict tired = work(d, TIRED, s), *restrict price = work(d, PRICE, s);
         double *restrict scale = work(d, SCALE, s), ctr = d->ctr[s], tiring = d->tiring[s];
         for (Int i = 0; i < n; i++) {
-            double impressions = ahead[i] / (ctr * tired[i]) * win(p, best_bid(p, gap[i] - multiplier[i]));
+            double impressions = ahead[i] / (ctr * tired[i]) * win_at(p, best_bid(p, gap[i] - multiplier[i]));
             double loss = -most(impressions * tiring, LOWEST_LOG_FATIGUE);
             double series = 1.0 - loss * (0.5 - loss / 6.0), left = (1.0 - exp_(-loss)) / most(loss, 1e-4);
             scale[i] = ahead[i] * (loss > 1e-4 ? left : series) * price[i];
@@ -351,7 +372,7 @@ static void bid(const Dual *d, Int s, Int n, const double *restrict each, const 
                 float *restrict action) {
     const double *restrict value = work(d, LOG_VALUE, s), *restrict now = work(d, NOW, s);
     double base = d->log_bid[s], scale = d->action_scale, scaled[AT_ONCE];
-    Prices p = prices_of(d, s);
+    Shape p = shape_of(d, s);
     for (Int i = 0; i < n; i++) {
         double worth = value[i] - clip(each[i] + shade[i], LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
         double log_bid = now[i] + best_bid(p, worth - now[i]);

@@ -31,6 +31,11 @@ INLINE double number(Int x) {
 INLINE double least(double x, double limit) { return x > limit ? limit : x; }
 INLINE double most(double x, double limit) { return x < limit ? limit : x; }
 
+/* Whole numbers from -2^51 to 2^51 as one kind or the other, without the instructions, which few processors have for
+ * several at once. */
+INLINE double real(Int count) { return number(bits(MAGIC) + count) - MAGIC; }
+INLINE Int whole(double count) { return bits(count + MAGIC) - bits(MAGIC); }
+
 INLINE Int shift_left(Int x, int places) { return (Int)((uint64_t)x << places); }
 
 /* Horner's scheme for `value` at x, highest power first. */
@@ -53,8 +58,7 @@ INLINE double log_(double x) {
     x = most(x, SMALLEST);
     Int b = bits(x), exponent = (b - SQRT_HALF_BITS) >> 52;
     double f = number(b - shift_left(exponent, 52)) - 1.0;
-    /* As a conversion of the exponent, which few processors can do for several numbers at once. */
-    double k = number(bits(MAGIC) + exponent) - MAGIC;
+    double k = real(exponent);
     double s = f / (2.0 + f), z = s * s, w = z * z;
     double odd = ((1.479819860511658591e-01 * w + 1.818357216161805012e-01) * w + 2.857142874366239149e-01) * w
                  + 6.666666666666735130e-01;

@@ -1,4 +1,4 @@
-/* market/keyed_auction.py, for lognormal prices in second-price auctions */
+/* market/keyed_auction.py */
 
 #pragma once
 
@@ -12,7 +12,7 @@ typedef struct {
     uint64_t seed, hour;
     /* what is known of the hour */
     const Word *flight, *channel;
-    const double *log_sd, *lift_1, *lift_2, *lift_3; /* lift_k is exp(k^2 log_sd^2 / 2) */
+    const Prices *prices;
     const double *log_bid, *log_price, *volume, *ctr, *conversion_rate;
     const double *purse; /* per flight */
     const double *cap;   /* 0 without caps */
@@ -31,61 +31,94 @@ typedef struct {
 /* Clearing.at() for n cells from `first` on. Loops write to arrays of this function alone: where more than a few arrays
  * might overlap, gcc does not vectorise. */
 static void clear_block(const Hour *h, Int first, Int n) {
-    const double *log_bid = h->log_bid + first, *log_price = h->log_price + first, *sd = h->log_sd + first;
-    double bid[BLOCK], scale[BLOCK], z[BLOCK], win[BLOCK], paid[BLOCK], squares[BLOCK], cubes[BLOCK];
-    double mean[BLOCK], variance[BLOCK], skewness[BLOCK];
+    const double *log_bid = h->log_bid + first, *log_price = h->log_price + first;
+    double bid[BLOCK], scale[BLOCK], x[BLOCK], mean[BLOCK], variance[BLOCK], skewness[BLOCK];
+    Moments m;
     for (Int i = 0; i < n; i++) {
         bid[i] = exp_(log_bid[i]);
         scale[i] = exp_(log_price[i]);
-        z[i] = (log_bid[i] - log_price[i]) / sd[i];
+        x[i] = log_bid[i] - log_price[i];
     }
+    moments_block(h->prices, n, h->channel + first, x, &m);
     for (Int i = 0; i < n; i++) {
-        win[i] = ndtr_(z[i]);
-        paid[i] = h->lift_1[first + i] * ndtr_(z[i] - sd[i]);
-        squares[i] = h->lift_2[first + i] * ndtr_(z[i] - 2.0 * sd[i]);
-        cubes[i] = h->lift_3[first + i] * ndtr_(z[i] - 3.0 * sd[i]);
-    }
-    for (Int i = 0; i < n; i++) {
-        double inverse = 1.0 / most(win[i], 1e-300), price = scale[i] * (paid[i] * inverse);
-        double m = win[i] > 1e-12 ? price : bid[i], square = scale[i] * scale[i] * (squares[i] * inverse);
-        double cube = scale[i] * scale[i] * scale[i] * (cubes[i] * inverse);
-        double spread = square - m * m, floor = 1e-6 * (m * m), v = most(spread, floor);
-        double third = cube - 3.0 * m * square + 2.0 * m * m * m;
-        mean[i] = m, variance[i] = v;
+        double inverse = 1.0 / most(m.win[i], 1e-300), price = scale[i] * (m.paid[i] * inverse);
+        double mean_ = m.win[i] > 1e-12 ? price : bid[i], square = scale[i] * scale[i] * (m.square[i] * inverse);
+        double cube = scale[i] * scale[i] * scale[i] * (m.cube[i] * inverse);
+        double spread = square - mean_ * mean_, floor = 1e-6 * (mean_ * mean_), v = most(spread, floor);
+        double third = cube - 3.0 * mean_ * square + 2.0 * mean_ * mean_ * mean_;
+        mean[i] = mean_, variance[i] = v;
         skewness[i] = spread > floor ? least(most(third / (v * __builtin_sqrt(v)), -2.0), 6.0) : 0.0;
     }
     for (Int i = 0; i < n; i++) {
-        h->bid[first + i] = bid[i], h->scale[first + i] = scale[i], h->win[first + i] = win[i];
+        h->bid[first + i] = bid[i], h->scale[first + i] = scale[i], h->win[first + i] = m.win[i];
         h->mean[first + i] = mean[i], h->variance[first + i] = variance[i], h->skewness[first + i] = skewness[i];
     }
 }
 
+/* The same where the winner pays the bid. */
+static void clear_first_price_block(const Hour *h, Int first, Int n) {
+    double x[BLOCK];
+    for (Int i = 0; i < n; i++) x[i] = h->log_bid[first + i] - h->log_price[first + i];
+    win_block(h->prices, n, h->channel + first, x, h->win + first);
+    for (Int i = 0; i < n; i++) x[i] = exp_(h->log_bid[first + i]);
+    for (Int i = 0; i < n; i++) h->bid[first + i] = h->mean[first + i] = x[i], h->variance[first + i] = 0.0;
+}
+
+/* Clearing.single(): prices of n clicks of these cells and their channels at uniforms `chance`, which is overwritten. */
+static void single_block(const Hour *h, Int n, const Int *cell, const Word *channel, double *restrict chance,
+                         double *restrict price) {
+    if (h->prices->first_price) {
+        for (Int j = 0; j < n; j++) price[j] = h->bid[cell[j]];
+        return;
+    }
+    for (Int j = 0; j < n; j++) chance[j] = chance[j] * h->win[cell[j]];
+    price_block(h->prices, n, channel, chance, price);
+    for (Int j = 0; j < n; j++) price[j] = least(h->scale[cell[j]] * price[j], h->bid[cell[j]]);
+}
+
 /* The prices of single clicks, added to the cost of cells with up to SINGLY of them. */
 static void charge_singly(const Hour *h, Cells cells, Int first, Int n) {
-    double u[BLOCK], v[BLOCK], x[BLOCK];
-    Word flight[BLOCK], place[BLOCK];
+    double u[BLOCK], v[BLOCK];
+    Word flight[BLOCK], place[BLOCK], channel[BLOCK];
     Int cell[BLOCK];
     for (Word number_ = 0; number_ < SINGLY; number_++) {
         Int found = 0;
         for (Int i = 0; i < n; i++) {
             double clicks = h->clicks[first + i];
-            cell[found] = first + i, flight[found] = cells.flight[i], place[found] = cells.place[i];
+            cell[found] = first + i, channel[found] = h->channel[first + i];
+            flight[found] = cells.flight[i], place[found] = cells.place[i];
             found += (clicks > (double)number_) & (clicks <= (double)SINGLY);
         }
         uniforms_block(found, (Cells){cells.seed, flight, place}, CLICK, number_, u, v);
-        for (Int j = 0; j < found; j++) u[j] = u[j] * h->win[cell[j]];
-        ndtri_block(found, u, x);
-        for (Int j = 0; j < found; j++) v[j] = h->scale[cell[j]] * exp_(h->log_sd[cell[j]] * x[j]);
-        for (Int j = 0; j < found; j++) h->cost[cell[j]] += least(v[j], h->bid[cell[j]]);
+        single_block(h, found, cell, channel, u, v);
+        for (Int j = 0; j < found; j++) h->cost[cell[j]] += v[j];
     }
+}
+
+/* The cost of the clicks of n cells from `first` on, at uniforms u. */
+static void charge_block(const Hour *h, Cells cells, Int first, Int n, const double *restrict u) {
+    double w[BLOCK], *restrict cost = h->cost + first;
+    const double *clicks = h->clicks + first;
+    if (h->prices->first_price) {
+        for (Int i = 0; i < n; i++) cost[i] = clicks[i] * h->bid[first + i];
+        return;
+    }
+    ndtri_block(n, u, w);
+    for (Int i = 0; i < n; i++) {
+        double number_ = most(clicks[i], 1.0), bend = h->skewness[first + i] / (6.0 * __builtin_sqrt(number_));
+        double deviation = (w[i] + bend * (w[i] * w[i] - 1.0)) / __builtin_sqrt(1.0 + 2.0 * (bend * bend));
+        double total = number_ * h->mean[first + i] + __builtin_sqrt(number_ * h->variance[first + i]) * deviation;
+        total = least(most(total, 0.0), number_ * h->bid[first + i]);
+        cost[i] = clicks[i] > (double)SINGLY ? total : 0.0;
+    }
+    charge_singly(h, cells, first, n);
 }
 
 /* Clicks, those that convert, and their cost, as if money did not run out, for n cells from `first` on. */
 static void draw_block(const Hour *h, Int first, Int n) {
-    double u[BLOCK], v[BLOCK], w[BLOCK], converting[BLOCK], unsold[BLOCK], more[BLOCK];
+    double u[BLOCK], v[BLOCK], converting[BLOCK], unsold[BLOCK], more[BLOCK];
     Word place[BLOCK];
-    double *restrict clicks = h->clicks + first, *restrict sold = h->sold + first, *restrict cost = h->cost + first;
-    double *restrict rest = h->rest + first;
+    double *restrict clicks = h->clicks + first, *restrict sold = h->sold + first, *restrict rest = h->rest + first;
     for (Int i = 0; i < n; i++) place[i] = h->hour << 16 | h->channel[first + i];
     Cells cells = {h->seed, h->flight + first, place};
     for (Int i = 0, flight = first / h->channels, s = first % h->channels; i < n; i++) {
@@ -104,15 +137,7 @@ static void draw_block(const Hour *h, Int first, Int n) {
     poisson_block(n, unsold, v, more);
     for (Int i = 0; i < n; i++) clicks[i] = sold[i] + more[i];
     uniforms_block(n, cells, REST, 0, u, h->rest_chance + first);
-    ndtri_block(n, u, w);
-    for (Int i = 0; i < n; i++) {
-        double number_ = most(clicks[i], 1.0), bend = h->skewness[first + i] / (6.0 * __builtin_sqrt(number_));
-        double deviation = (w[i] + bend * (w[i] * w[i] - 1.0)) / __builtin_sqrt(1.0 + 2.0 * (bend * bend));
-        double total = number_ * h->mean[first + i] + __builtin_sqrt(number_ * h->variance[first + i]) * deviation;
-        total = least(most(total, 0.0), number_ * h->bid[first + i]);
-        cost[i] = clicks[i] > (double)SINGLY ? total : 0.0;
-    }
-    charge_singly(h, cells, first, n);
+    charge_block(h, cells, first, n, u);
 }
 
 INLINE double upper_bound(double mean, double variance, double excess) {
@@ -142,8 +167,10 @@ static int may_run_out(const Hour *h, Int flight) {
 static Int draw_flights(const Hour *h, Int first, Int end) {
     double longest = 0.0;
     for (Int i = first * h->channels; i < end * h->channels; i += BLOCK) {
-        clear_block(h, i, length(end * h->channels, i));
-        draw_block(h, i, length(end * h->channels, i));
+        Int n = length(end * h->channels, i);
+        if (h->prices->first_price) clear_first_price_block(h, i, n);
+        else clear_block(h, i, n);
+        draw_block(h, i, n);
     }
     for (Int flight = first; flight < end; flight++) {
         h->may_run_out[flight] = (uint8_t)may_run_out(h, flight);
@@ -166,7 +193,9 @@ typedef struct {
 
 /* Prices and times of all clicks of a flight. */
 static void draw_clicks(const Hour *h, Int first, Clicks *all) {
-    double u[BLOCK], x[BLOCK];
+    double u[BLOCK];
+    Word channel[BLOCK];
+    Int cell[BLOCK];
     all->number = 0;
     for (Int s = 0; s < h->channels; s++) {
         for (Int k = 0; k < (Int)h->clicks[first + s]; k++) {
@@ -175,20 +204,18 @@ static void draw_clicks(const Hour *h, Int first, Clicks *all) {
         }
     }
     for (Int k = 0; k < all->number; k += BLOCK) {
-        Int n = length(all->number, k), *channel = all->channel + k, *attempt = all->attempt + k;
+        Int n = length(all->number, k), *attempt = all->attempt + k;
         double *time = all->time + k, *bill = all->bill + k;
+        for (Int j = 0; j < n; j++) channel[j] = (Word)all->channel[k + j], cell[j] = first + all->channel[k + j];
         for (Int j = 0; j < n; j++) {
-            Word place = h->hour << 16 | (Word)channel[j];
+            Word place = h->hour << 16 | channel[j];
             philox(h->seed, (Lane)h->flight[first], (Lane)place, CLICK, (Lane)attempt[j], u + j, time + j);
         }
-        for (Int j = 0; j < n; j++) u[j] = u[j] * h->win[first + channel[j]];
-        ndtri_block(n, u, x);
+        single_block(h, n, cell, channel, u, bill);
         for (Int j = 0; j < n; j++) {
-            Int i = first + channel[j];
-            bill[j] = least(h->scale[i] * exp_(h->log_sd[i] * x[j]), h->bid[i]);
             /* No click is billed more than a purse holds. */
             bill[j] = least(bill[j], h->purse[first / h->channels]);
-            if (h->cap) bill[j] = least(bill[j], h->cap[i]);
+            if (h->cap) bill[j] = least(bill[j], h->cap[cell[j]]);
         }
     }
 }

@@ -1,4 +1,4 @@
-"""What makes the simulator slow on this machine or in this market; the numbers are the same."""
+"""What makes the simulator slow on this machine; the numbers are the same."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from gaelp_ray.core import implementation
 from gaelp_ray.core.library import SWITCH, load
 from gaelp_ray.market import Market
-from gaelp_ray.market.compiled_auction import is_in_c
 from gaelp_ray.sweep.planning.plan import SweepPlan
 
 
 def core_remarks(plan: SweepPlan) -> Iterator[str]:
-    """One line where the compiled core is missing or does not draw this market's hours; none for own environments."""
+    """One line where the compiled core is missing; none for own environments."""
     if not isinstance(plan.market, Market):
         return
     if load().library is None:
@@ -23,6 +22,3 @@ def core_remarks(plan: SweepPlan) -> Iterator[str]:
         remedy = f"Unset {SWITCH}" if os.environ.get(SWITCH) else install
         slower = "the same numbers, 9 to 28 times slower than C (decision 033)"
         yield f"the simulator runs in {implementation()}: {slower}. {remedy}"
-    elif not is_in_c(plan.market.landscape):
-        kind = "a first-price auction" if plan.market.landscape.pricing.first_price else "price tables"
-        yield f"{plan.market.name} has {kind}: the simulator draws its hours in numpy, several times slower"

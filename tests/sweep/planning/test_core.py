@@ -31,8 +31,11 @@ def remarked(tmp_path, monkeypatch):
     return remarked
 
 
-def test_markets_that_c_draws_are_not_remarked(remarked):
-    assert remarked() == remarked("trial.market=kag-social", "trial.conversion_delay=24") == []
+@pytest.mark.parametrize(
+    "settings", [(), ("trial.market=ipinyou-display", "trial.auction=first_price"), ("trial.conversion_delay=24",)]
+)
+def test_no_market_is_remarked_where_the_core_is_compiled(remarked, settings):
+    assert remarked(*settings) == []
 
 
 def test_a_machine_without_the_library_is_told_what_to_install(remarked, monkeypatch):
@@ -48,12 +51,3 @@ def test_who_switched_the_library_off_is_told_how_to_switch_it_on(remarked, monk
     monkeypatch.setenv("GAELP_CORE", "numpy")
     (remark,) = remarked(library=None)
     assert remark.endswith("Unset GAELP_CORE")
-
-
-@pytest.mark.parametrize(
-    ("setting", "kind"),
-    [("trial.auction=first_price", "a first-price auction"), ("trial.market=ipinyou-display", "price")],
-)
-def test_markets_that_numpy_draws_are_named(remarked, setting, kind):
-    (remark,) = remarked(setting)
-    assert f" has {kind}" in remark and "slower" in remark
