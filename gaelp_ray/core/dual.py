@@ -66,7 +66,7 @@ class CompiledDual:
         known: arrays under the names of CHANNELS and HOURS.
         numbers: under the names of NUMBERS.
         constants: arrays (B,) under the names of CONSTANTS.
-        first: what is remembered at first, (S, B) or (B,), and not 0.
+        first: what is remembered at first, (S, B) or (B,), and not 0: the priors of conversion rates at least.
         filters: whether levels of traffic are filtered, not counted.
     """
 
@@ -80,7 +80,7 @@ class CompiledDual:
     ) -> None:
         self._plan = library.gaelp_plan
         self._plan.argtypes, self._plan.restype = (ARRAY, INT, INT, ARRAY, ARRAY), None
-        flights, channels = len(constants["shade"]), len(known[0]["sd"])
+        channels, flights = first["prior_clicks"].shape
         self.shape = flights, channels
         self.structure = Dual(flights=flights, channels=channels, filters=filters, **known[1])
         self._pointers = Pointers(self.structure)
@@ -88,8 +88,8 @@ class CompiledDual:
         self._memory = {name: np.zeros(shape) for name, shape in shapes.items()}
         for name, array in first.items():
             self._memory[name][...] = array
-        for name, array in (known[0] | dict(constants) | self._memory).items():
-            self._pointers.set(name, array)
+        for name, pointed in (*known[0].items(), *constants.items(), *self._memory.items()):
+            self._pointers.set(name, pointed)
         self._pointers.set("work", np.empty((ROWS, channels, AT_ONCE)))
         self._fresh = True
 
