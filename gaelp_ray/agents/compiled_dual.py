@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from gaelp_ray.agents.beliefs import FilteredVolumes, Prices, Values, Volumes
-from gaelp_ray.core.dual import CompiledDual
+from gaelp_ray.core.dual import CompiledDual, Known
 from gaelp_ray.core.library import load
 from gaelp_ray.market import Landscape
+from gaelp_ray.market.compiled_prices import prices_in_c
 from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import DAYS
-from gaelp_ray.market.prices import Lognormal
 from gaelp_ray.records import FloatArray
 from gaelp_ray.sections import DualConfig
 
 
 def compiled_planner(config: DualConfig, market: Landscape, flights: int) -> CompiledDual | None:
     """A Planner of so many flights in C; None where numpy plans."""
-    library, pricing = load().library, market.pricing
-    if library is None or pricing.first_price or not isinstance(pricing.shape, Lognormal):
+    library = load().library
+    if library is None:
         return None
     values, volumes = Values(config, market, flights), Volumes(config, market, flights)
     constants = {
@@ -40,8 +40,11 @@ def compiled_planner(config: DualConfig, market: Landscape, flights: int) -> Com
         first |= filtered.first()
     return CompiledDual(
         library,
-        (_channels(market, volumes) | {"decay": Prices(config, market).decay, "traffic_ahead": volumes.ahead},
-         _numbers(config, market)),
+        Known(
+            prices_in_c(market.pricing, market.channels, plans=True),
+            _channels(market, volumes) | {"decay": Prices(config, market).decay, "traffic_ahead": volumes.ahead},
+            _numbers(config, market),
+        ),
         {name: _of_each(value, flights) for name, value in constants.items()},
         first,
         config.traffic == "filter",
@@ -54,15 +57,8 @@ def _of_each(constant: Any, flights: int) -> FloatArray:
 
 
 def _channels(market: Landscape, volumes: Volumes) -> dict[str, FloatArray | None]:
-    assert isinstance(market.pricing.shape, Lognormal)
-    sd = np.broadcast_to(np.asarray(market.pricing.shape.log_sd, np.float64), market.channels)
-    half, prior = 0.5 * (sd * sd), market.conversion_prior_clicks
-    capped = not (market.spend_cap >= 1.0).all()
+    prior, capped = market.conversion_prior_clicks, not (market.spend_cap >= 1.0).all()
     return {
-        "sd": sd,
-        "lift": exp(half),
-        "half_variance": half,
-        "slope_scale": float(np.sqrt(2.0 * np.pi)) * sd,
         "log_price": market.log_price,
         "log_cpc": log(market.cpc),
         "log_bid": log(market.bid),

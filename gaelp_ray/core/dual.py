@@ -1,19 +1,19 @@
-"""The hours of BayesDual planned in C, for lognormal prices in second-price auctions: the structure of dual.h."""
+"""The hours of BayesDual planned in C: the structure of dual.h."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.prices import CompiledPrices
 from gaelp_ray.core.structure import ARRAY, INT, REAL, Pointers, address, arrays
 from gaelp_ray.records import FloatArray
 
 CHANNELS = (
-    *("sd", "lift", "half_variance", "slope_scale"),
     *("log_price", "log_cpc", "log_bid", "ctr", "clicks_per_day"),
     *("conversion_rate", "rate_prior_clicks", "rate_prior_sales", "order_value"),
     *("calibrated_gap", "calibrated_scale", "tiring", "spend_cap"),
@@ -51,11 +51,19 @@ class Dual(ctypes.Structure):
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("flights", INT), ("channels", INT)),
-        *arrays(*CHANNELS, *HOURS),
+        *arrays("prices", *CHANNELS, *HOURS),
         *((name, REAL) for name in NUMBERS),
         ("filters", INT),
         *arrays(*CONSTANTS, *PER_CHANNEL, *PER_FLIGHT, "work"),
     ]
+
+
+class Known(NamedTuple):
+    """What is known of a market."""
+
+    prices: CompiledPrices  # with best responses
+    series: Mapping[str, FloatArray | None]  # under the names of CHANNELS and HOURS
+    numbers: Mapping[str, float]  # under the names of NUMBERS
 
 
 class CompiledDual:
@@ -63,8 +71,7 @@ class CompiledDual:
 
     Args:
         library: the compiled core.
-        known: arrays under the names of CHANNELS and HOURS.
-        numbers: under the names of NUMBERS.
+        known: the market.
         constants: arrays (B,) under the names of CONSTANTS.
         first: what is remembered at first, (S, B) or (B,), and not 0: the priors of conversion rates at least.
         filters: whether levels of traffic are filtered, not counted.
@@ -73,7 +80,7 @@ class CompiledDual:
     def __init__(
         self,
         library: ctypes.CDLL,
-        known: tuple[Mapping[str, FloatArray | None], Mapping[str, float]],
+        known: Known,
         constants: Mapping[str, FloatArray],
         first: Mapping[str, FloatArray],
         filters: bool,
@@ -82,14 +89,16 @@ class CompiledDual:
         self._plan.argtypes, self._plan.restype = (ARRAY, INT, INT, ARRAY, ARRAY), None
         channels, flights = first["prior_clicks"].shape
         self.shape = flights, channels
-        self.structure = Dual(flights=flights, channels=channels, filters=filters, **known[1])
+        self.structure = Dual(flights=flights, channels=channels, filters=filters, **known.numbers)
         self._pointers = Pointers(self.structure)
         shapes = dict.fromkeys(PER_CHANNEL, (channels, flights)) | dict.fromkeys(PER_FLIGHT, (flights,))
         self._memory = {name: np.zeros(shape) for name, shape in shapes.items()}
         for name, array in first.items():
             self._memory[name][...] = array
-        for name, pointed in (*known[0].items(), *constants.items(), *self._memory.items()):
+        for name, pointed in (*known.series.items(), *constants.items(), *self._memory.items()):
             self._pointers.set(name, pointed)
+        self._prices = known.prices
+        self.structure.prices = self._prices.address
         self._pointers.set("work", np.empty((ROWS, channels, AT_ONCE)))
         self._fresh = True
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gaelp_ray.core.books import CompiledBooks
+from gaelp_ray.core.books import Calendar, CompiledBooks
 from gaelp_ray.core.library import load
 from gaelp_ray.market import observation
 from gaelp_ray.market.auction import IntArray, Outcome
@@ -87,11 +87,11 @@ class CompiledLedger(Ledger):
             "pacing_error": self._pacing_error,
             **self._violations,
         }
-        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error)
+        size = observation.size(landscape.channels)
+        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error, size)
 
     def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
-        """Add one hour; returns its expected revenue per flight, (B,)."""
-        market = self._market
+        """Add one hour; returns its expected revenue per flight, (B,), an array that the next hour overwrites."""
         hour = {
             "impressions": outcome.impressions,
             "clicks": outcome.clicks,
@@ -104,14 +104,21 @@ class CompiledLedger(Ledger):
             "true_rate": conversion_rate,
             "open": outcome.open,
         }
-        delayed = market.report_rate < 1.0
-        if delayed:
+        if self._market.report_rate < 1.0:
             self.pending = outcome.pending
-        known = {"delayed": delayed, "waits": 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0}
-        known |= {name: values[self.hour] for name, values in self.hours().items()}
-        self.hour += 1
-        earned, self._observation = self.books.close(hour, known, observation.size(market.channels))
+        calendar, self.hour = self._calendar(self.hour), self.hour + 1
+        earned, self._observation = self.books.close(hour, calendar)
         return earned
+
+    def _calendar(self, hour: int) -> Calendar:
+        report_rate = self._market.report_rate
+        return Calendar(
+            traffic=self._market.traffic[hour],
+            waits=1.0 - report_rate if hour < HOURS - 1 else 0.0,
+            traffic_passed=self._traffic_passed[hour + 1],
+            **{name: values[hour] for name, values in CLOCK.items()},
+            delayed=report_rate < 1.0,
+        )
 
     def hours(self) -> dict[str, FloatArray]:
         """What C is told of each hour, (168,): its traffic, and how the observations of the next begin."""

@@ -35,8 +35,8 @@ LOADED = (
 
 def started(condition="base", flights=70, first_flight=0, traffic="counts", **kwargs):
     """An environment and a bidder at the start of flights."""
-    env = AdCampaignVectorEnv(flights, MARKET, **kwargs)
-    env.landscape = replace(LANDSCAPE, **CONDITIONS[condition])
+    env = AdCampaignVectorEnv(flights, **({"market": MARKET} | kwargs))
+    env.landscape = replace(env.landscape, **CONDITIONS[condition])
     bidder = BayesDual(DualConfig(traffic=traffic), env.landscape)
     bidder.begin(flights, np.random.default_rng(0))
     return env, bidder, env.reset(seed=9, options={"first_flight": first_flight} if first_flight else None)[0]
@@ -83,6 +83,14 @@ def every_library(libraries, monkeypatch):
 def test_flights_of_every_market(every_library, condition, traffic):
     for level in every_library():
         assert in_c(condition, traffic=traffic) == by_steps(condition, traffic=traffic), level
+
+
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("name", ["airfrance-search", "ipinyou-display", "kag-social"])
+def test_flights_of_shipped_markets(every_library, name, auction):
+    market = load_market(name).variant(auction=auction)
+    for level in every_library():
+        assert in_c(market=market) == by_steps(market=market), level
 
 
 @pytest.mark.parametrize("reward", ["ROAS_optimized", "expected_ROAS"])

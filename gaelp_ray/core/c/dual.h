@@ -1,15 +1,16 @@
-/* agents/dual.py, beliefs.py and planning.py, for lognormal prices in second-price auctions */
+/* agents/dual.py, beliefs.py and planning.py */
 
 #pragma once
 
-enum { AT_ONCE = 64, FIRST_STEPS = 15, NEWTON_STEPS = 4, DAY = 24 };
+enum { AT_ONCE = 64 }; /* flights planned together */
+enum { FIRST_STEPS = 15, NEWTON_STEPS = 4, DAY = 24 };
 static const double LOG_MULTIPLIER_RANGE[2] = {-7.0, 9.0}, TODAY_PRIOR = 20.0;
 
 /* The beliefs of BayesDual about B flights on S channels. dual.py has the same structure. */
 typedef struct {
     Int flights, channels;
     /* the market: per channel */
-    const double *sd, *lift, *half_variance, *slope_scale; /* of prices; lift is exp(sd^2 / 2) */
+    const Prices *prices;
     const double *log_price, *log_cpc, *log_bid, *ctr, *clicks_per_day;
     const double *conversion_rate, *rate_prior_clicks, *rate_prior_sales, *order_value;
     const double *calibrated_gap, *calibrated_scale; /* of the calibrated week */
@@ -36,32 +37,6 @@ enum { LOG_VALUE, NOW, GAP, PRICE, AHEAD, SCALE, CLICKED, EXPECTED, TIRED, CAP, 
 
 INLINE double *work(const Dual *d, Int row, Int s) { return d->work + (row * d->channels + s) * AT_ONCE; }
 
-/* Prices of a channel: Pricing of prices.py, at x or u. */
-typedef struct {
-    double sd, lift, half_variance, slope_scale;
-} Shape;
-
-INLINE Shape shape_of(const Dual *d, Int s) {
-    return (Shape){d->sd[s], d->lift[s], d->half_variance[s], d->slope_scale[s]};
-}
-
-INLINE double win_at(Shape p, double x) { return ndtr_(x / p.sd); }
-INLINE double best_bid(Shape p, double u) { return u; }
-INLINE double payment(Shape p, double u) { return p.lift * ndtr_(u / p.sd - p.sd); }
-
-INLINE double payment_slope(Shape p, double u) {
-    double z = u / p.sd - p.sd;
-    return exp_(p.half_variance - 0.5 * z * z) / p.slope_scale;
-}
-
-/* Pricing.location(), of n flights. */
-static void locations(Shape p, Int n, const double *restrict chance, const double *restrict log_paid,
-                      double *restrict location) {
-    double x[AT_ONCE];
-    ndtri_block(n, chance, x);
-    for (Int i = 0; i < n; i++) location[i] = log_paid[i] - log_(payment(p, p.sd * x[i]) / chance[i]);
-}
-
 INLINE double clip(double x, double low, double high) { return least(most(x, low), high); }
 
 /* A feature of n flights, as doubles. */
@@ -83,7 +58,7 @@ static void see_prices(const Dual *d, Int t, Int s, Int n, const double *restric
         chance[i] = (win_rate[i] > 1e-6) & (win_rate[i] < 1.0 - 1e-6) ? win_rate[i] : 0.5;
         paid[i] = price[i] + cpc;
     }
-    locations(shape_of(d, s), n, chance, paid, level);
+    location_of_channel(d->prices, n, s, chance, paid, level);
     for (Int i = 0; i < n; i++) {
         double above = clip(level[i] - calibrated, -3.0, 3.0);
         level[i] = tracking[i] * ((win_rate[i] > 1e-6) & (win_rate[i] < 1.0 - 1e-6) ? above : 0.0);
@@ -278,70 +253,64 @@ static void expect_clicks(const Dual *d, Int n) {
     }
 }
 
-/* What a channel spends at each x, and minus its derivative. */
-static void spend_channel(Shape p, Int n, const double *restrict gap, const double *restrict scale,
-                          const double *restrict x, double *restrict spent, double *restrict slope) {
-    for (Int i = 0; i < n; i++) {
-        double u = gap[i] - x[i];
-        spent[i] = scale[i] * payment(p, u);
-        slope[i] = scale[i] * payment_slope(p, u);
-    }
+/* What a channel spends at each log multiplier, and minus its derivative. */
+static void spend_at(const Dual *d, Int s, Int n, const double *restrict multiplier, double *restrict spent,
+                     double *restrict slope) {
+    const double *restrict gap = work(d, GAP, s), *restrict scale = work(d, SCALE, s);
+    double u[AT_ONCE];
+    for (Int i = 0; i < n; i++) u[i] = gap[i] - multiplier[i];
+    spend_of_channel(d->prices, n, s, u, spent, slope);
+    for (Int i = 0; i < n; i++) spent[i] = scale[i] * spent[i], slope[i] = scale[i] * slope[i];
 }
 
-/* The roots of n equations, from `x` on; x of by_channel() is that of cells, of spend_all() that of flights. */
+/* Room for the equations of a block. */
 typedef struct {
-    double low[AT_ONCE], high[AT_ONCE], log_budget[AT_ONCE], spent[AT_ONCE], slope[AT_ONCE];
+    double low[AT_ONCE], high[AT_ONCE], log_budget[AT_ONCE];
     Int settled[AT_ONCE];
-    Roots roots;
-} Solver;
+} Lanes;
 
-static void start_solver(Solver *v, Int n, const double *budget, double *x) {
-    v->roots = (Roots){n, x, v->low, v->high, v->log_budget, v->settled};
-    start_roots(&v->roots, budget, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
+static Roots roots_of(Int n, double *x, Lanes *l) {
+    return (Roots){n, x, l->low, l->high, l->log_budget, l->settled};
 }
 
-/* Returns how many equations are not settled. */
-static Int step_solver(Solver *v) {
-    return step_roots(&v->roots, v->spent, v->slope, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
-}
-
-/* What is spent up to a cap. */
-static void keep_to_cap(Int n, const double *restrict cap, double *restrict spent, double *restrict slope) {
-    for (Int i = 0; i < n; i++) {
-        slope[i] = spent[i] < cap[i] ? slope[i] : 0.0;
-        spent[i] = least(spent[i], cap[i]);
-    }
-}
-
-/* planning.spend_all(): the multipliers that spend these budgets, from those given on. */
+/* planning.spend_all(): the multipliers that spend these budgets, from what they are on. */
 static void spend_all(const Dual *d, Int n, const double *budget, int capped, Int steps, double *multiplier) {
-    Solver v;
-    double spent[AT_ONCE], slope[AT_ONCE];
-    start_solver(&v, n, budget, multiplier);
-    for (Int left = n; left && steps; steps--) {
-        for (Int i = 0; i < n; i++) v.spent[i] = v.slope[i] = 0.0;
+    Lanes lanes;
+    Roots roots = roots_of(n, multiplier, &lanes);
+    double spent[AT_ONCE], slope[AT_ONCE], all_spent[AT_ONCE], all_slopes[AT_ONCE];
+    start_roots(&roots, budget, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
+    for (Int left = steps; left; left--) {
+        for (Int i = 0; i < n; i++) all_spent[i] = all_slopes[i] = 0.0;
         for (Int s = 0; s < d->channels; s++) {
-            spend_channel(shape_of(d, s), n, work(d, GAP, s), work(d, SCALE, s), multiplier, spent, slope);
-            if (capped) keep_to_cap(n, work(d, CAP, s), spent, slope);
-            for (Int i = 0; i < n; i++) v.spent[i] += spent[i], v.slope[i] += slope[i];
+            spend_at(d, s, n, multiplier, spent, slope);
+            if (capped) {
+                const double *restrict cap = work(d, CAP, s);
+                for (Int i = 0; i < n; i++) {
+                    slope[i] = spent[i] < cap[i] ? slope[i] : 0.0;
+                    spent[i] = least(spent[i], cap[i]);
+                }
+            }
+            for (Int i = 0; i < n; i++) all_spent[i] += spent[i], all_slopes[i] += slope[i];
         }
-        left = step_solver(&v);
+        if (!step_roots(&roots, all_spent, all_slopes, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1])) break;
     }
 }
 
 /* planning.by_channel() of a channel with a cap. */
-static void raise_to_cap(const Dual *d, Int s, Int n, const double *common, double *each) {
-    Solver v;
+static void raise_to_cap(const Dual *d, Int s, Int n, const double *restrict common, double *restrict each) {
+    Lanes lanes;
+    Roots roots = roots_of(n, each, &lanes);
+    double spent[AT_ONCE], slope[AT_ONCE];
     for (Int i = 0; i < n; i++) each[i] = common[i];
-    start_solver(&v, n, work(d, CAP, s), each);
-    for (Int left = n, steps = NEWTON_STEPS; left && steps; steps--) {
-        spend_channel(shape_of(d, s), n, work(d, GAP, s), work(d, SCALE, s), each, v.spent, v.slope);
-        left = step_solver(&v);
+    start_roots(&roots, work(d, CAP, s), LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
+    for (Int left = NEWTON_STEPS; left; left--) {
+        spend_at(d, s, n, each, spent, slope);
+        if (!step_roots(&roots, spent, slope, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1])) break;
     }
     for (Int i = 0; i < n; i++) each[i] = most(each[i], common[i]);
 }
 
-/* BayesDual's first guess, in the calibrated market. GAP and SCALE are then those of that market. */
+/* BayesDual's first guess, in the calibrated market. Leaves GAP and SCALE as they were not. */
 static void guess(const Dual *d, Int n, const double *budget, double *multiplier) {
     for (Int s = 0; s < d->channels; s++) {
         double *restrict gap = work(d, GAP, s), *restrict scale = work(d, SCALE, s);
@@ -354,12 +323,15 @@ static void guess(const Dual *d, Int n, const double *budget, double *multiplier
 /* planning.declining(): to SCALE. */
 static void decline(const Dual *d, Int n, const double *restrict multiplier) {
     for (Int s = 0; s < d->channels; s++) {
-        Shape p = shape_of(d, s);
         const double *restrict gap = work(d, GAP, s), *restrict ahead = work(d, AHEAD, s);
         const double *restrict tired = work(d, TIRED, s), *restrict price = work(d, PRICE, s);
         double *restrict scale = work(d, SCALE, s), ctr = d->ctr[s], tiring = d->tiring[s];
+        double u[AT_ONCE], x[AT_ONCE], win[AT_ONCE];
+        for (Int i = 0; i < n; i++) u[i] = gap[i] - multiplier[i];
+        best_bid_of_channel(d->prices, n, s, u, x);
+        win_of_channel(d->prices, n, s, x, win);
         for (Int i = 0; i < n; i++) {
-            double impressions = ahead[i] / (ctr * tired[i]) * win_at(p, best_bid(p, gap[i] - multiplier[i]));
+            double impressions = ahead[i] / (ctr * tired[i]) * win[i];
             double loss = -most(impressions * tiring, LOWEST_LOG_FATIGUE);
             double series = 1.0 - loss * (0.5 - loss / 6.0), left = (1.0 - exp_(-loss)) / most(loss, 1e-4);
             scale[i] = ahead[i] * (loss > 1e-4 ? left : series) * price[i];
@@ -371,13 +343,13 @@ static void decline(const Dual *d, Int n, const double *restrict multiplier) {
 static void bid(const Dual *d, Int s, Int n, const double *restrict each, const double *restrict shade,
                 float *restrict action) {
     const double *restrict value = work(d, LOG_VALUE, s), *restrict now = work(d, NOW, s);
-    double base = d->log_bid[s], scale = d->action_scale, scaled[AT_ONCE];
-    Shape p = shape_of(d, s);
+    double base = d->log_bid[s], scale = d->action_scale, u[AT_ONCE], x[AT_ONCE], scaled[AT_ONCE];
     for (Int i = 0; i < n; i++) {
         double worth = value[i] - clip(each[i] + shade[i], LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
-        double log_bid = now[i] + best_bid(p, worth - now[i]);
-        scaled[i] = clip((log_bid - base) / scale, -1.0, 1.0);
+        u[i] = worth - now[i];
     }
+    best_bid_of_channel(d->prices, n, s, u, x);
+    for (Int i = 0; i < n; i++) scaled[i] = clip((now[i] + x[i] - base) / scale, -1.0, 1.0);
     for (Int i = 0; i < n; i++) action[i * d->channels + s] = (float)scaled[i];
 }
 

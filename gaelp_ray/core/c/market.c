@@ -15,11 +15,12 @@
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
+#include "multiplier.h"
 #include "optimum.h"
 #include "dual.h"
 #include "flight.h"
 
-#define ABI_VERSION 3
+#define ABI_VERSION 2
 
 /* library.py compares both before it calls anything else. */
 EXPORT Int gaelp_abi(void) { return ABI_VERSION; }
