@@ -108,6 +108,15 @@ def test_hours_of_every_market(libraries, monkeypatch, rng, condition, traffic):
     assert_plans_are_equal(monkeypatch, libraries, DualConfig(traffic=traffic), landscape, seen)
 
 
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("name", ["airfrance-search", "ipinyou-display", "kag-social"])
+def test_hours_of_shipped_markets(libraries, monkeypatch, rng, name, auction):
+    landscape = load_market(name).variant(auction=auction, fatigue_half_life=1.0).landscape
+    landscape = replace(landscape, spend_cap=np.linspace(0.05, 1.0, landscape.channels))
+    seen = {t: observations(rng, landscape.channels, 70, t) for t in (0, 1, 24, 100)}
+    assert_plans_are_equal(monkeypatch, libraries, config_of(rng, 70), landscape, seen)
+
+
 @pytest.mark.parametrize("channels", [1, 20])
 def test_channels_with_prices_of_their_own(libraries, monkeypatch, rng, channels):
     pick = np.arange(channels) % LANDSCAPE.channels
@@ -139,11 +148,9 @@ def test_first_plan_may_be_made_in_any_hour(libraries, monkeypatch, rng):
     assert_plans_are_equal(monkeypatch, libraries, DualConfig(), LANDSCAPE, seen)
 
 
-def test_numpy_plans_what_c_does_not_serve(libraries, monkeypatch):
+def test_numpy_plans_without_the_core(libraries, monkeypatch):
     monkeypatch.setattr(compiled_dual, "load", lambda: library.Core(next(iter(libraries.values())), ""))
-    first_price = replace(LANDSCAPE, pricing=replace(LANDSCAPE.pricing, first_price=True))
     assert isinstance(compiled_planner(DualConfig(), LANDSCAPE, 3), CompiledDual)
-    assert compiled_planner(DualConfig(), first_price, 3) is None
     monkeypatch.setattr(compiled_dual, "load", lambda: library.Core(None, "numpy"))
     assert compiled_planner(DualConfig(), LANDSCAPE, 3) is None
 
