@@ -32,7 +32,8 @@ def auction_of(cells: Cells, landscape: Landscape) -> Draw:
 
 def compiled_hour(library: CDLL, cells: Cells, landscape: Landscape) -> CompiledHour:
     """The hours of these flights in C."""
-    prices, shape = prices_in_c(landscape.pricing, landscape.channels), landscape.order_value_shape
+    shape = landscape.order_value_shape
+    prices = prices_in_c(landscape.pricing, landscape.channels)
     constants = Constants(prices, landscape.order_value / shape, shape)
     return CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
 

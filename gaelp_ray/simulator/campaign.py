@@ -140,16 +140,14 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     def fly(self, planner: CompiledDual) -> tuple[FloatArray, dict[str, Any]] | None:
         """Every hour of flights that reset() has just started, planned and flown in C: the bits of single steps.
 
-        Returns the rewards, (168, B), and the last step's info. None where the compiled core does not serve the market,
-        the stream or the reward, or the planner is one of other flights: then nothing has happened, and step() is the
-        way.
+        Returns the rewards, (168, B), and the last step's info. None where C does not compute the reward, or plans for
+        other flights: then nothing has happened, and step() is the way.
         """
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before fly()")
-        random, served = self._random, self.reward != "regret" and planner.shape == self.action_space.shape
-        if not served or not isinstance(random, KeyedStream):
+        if self.reward == "regret" or planner.shape != self.action_space.shape:
             return None
-        rewards = fly_in_c(random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
+        rewards = fly_in_c(self._random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
         return None if rewards is None else (rewards, self._final_info())
 
     def totals(self) -> FlightTotals:

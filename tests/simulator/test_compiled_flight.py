@@ -118,10 +118,9 @@ def test_environment_goes_on_with_new_flights(every_library):
 
 def test_flights_that_c_does_not_serve_are_left_as_they_are(every_library):
     next(every_library())
-    for kwargs in ({"stream": 1}, {"reward": "regret"}):
-        env, bidder, _ = started(**kwargs)
-        assert env.fly(bidder.planner()) is None
-        assert env._ledger.hour == 0
+    env, bidder, _ = started(reward="regret")
+    assert env.fly(bidder.planner()) is None
+    assert env._ledger.hour == 0
     env, bidder, obs = started()
     bidder.begin(3, np.random.default_rng(0))
     assert env.fly(bidder.planner()) is None  # plans for other flights

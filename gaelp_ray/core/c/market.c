@@ -15,12 +15,11 @@
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
-#include "multiplier.h"
 #include "optimum.h"
 #include "dual.h"
 #include "flight.h"
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 /* library.py compares both before it calls anything else. */
 EXPORT Int gaelp_abi(void) { return ABI_VERSION; }
