@@ -36,7 +36,6 @@ enum { LOG_VALUE, NOW, GAP, PRICE, AHEAD, SCALE, CLICKED, EXPECTED, TIRED, CAP, 
 
 INLINE double *work(const Dual *d, Int row, Int s) { return d->work + (row * d->channels + s) * AT_ONCE; }
 
-
 INLINE double clip(double x, double low, double high) { return least(most(x, low), high); }
 
 /* A feature of n flights, as doubles. */
