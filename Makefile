@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SB3 := .venv/.sb3
 
-.PHONY: sweep test slow check bench cost reliability quality selection noise monitoring sb3 clean
+.PHONY: sweep test slow check bench cost reliability quality selection proof noise monitoring sb3 clean
 
 sweep: $(STAMP)  ## run the quickstart sweep, replacing an earlier one
 	$(BIN)/gaelp-ray sweep sweeps/quickstart.yaml --overwrite
@@ -24,7 +24,7 @@ check: $(STAMP)  ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## speed, as ratios measured in one run
+bench: $(STAMP)  ## speed beside that of an earlier commit, in turn, and beside stable-baselines3
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/learners.py
 
@@ -41,7 +41,10 @@ quality: $(STAMP)  ## how good the bidders are, paired on common flights: most o
 selection: $(STAMP)  ## how often the final stage is right, beside simpler ways to choose: four minutes, no simulator
 	$(BIN)/python benchmarks/selection.py
 
-noise: $(STAMP)  ## how much of a score is luck, with realised and with expected revenue: two minutes
+proof: $(STAMP)  ## what 20 real sweeps decide where the truth is known: some minutes
+	$(BIN)/python benchmarks/real_sweeps.py
+
+noise: $(STAMP)  ## how much of a score is luck, now and at an earlier commit: some minutes
 	$(BIN)/python benchmarks/score_noise.py
 
 monitoring: $(STAMP)  ## what `monitor` gains from the budgets in a log, on flights of real bidders: some minutes

@@ -1,10 +1,7 @@
-"""How fast the simulator and the learners are: env-steps per CPU second, as ratios measured in one run.
+"""How fast the simulator, the bidders and the learners are, beside the package at an earlier commit: `make bench`.
 
-    make bench
-
-Every figure is the median of five, with the cases in turn (A B C A B C ...), so that a machine whose speed drifts
-slows all of them alike. CPU seconds, one thread. The yardstick is numpy drawing the random numbers of 64 flights' hours
-and nothing else; ratios to it say more about the code, and less about the machine, than the figures themselves.
+Env-steps (flight-hours) per CPU second on one thread. Both versions run in processes of their own, in turn, so that a
+machine whose speed drifts slows both alike. Every figure is the median of five; the first round warms up.
 """
 
 from __future__ import annotations
@@ -14,82 +11,109 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache, partial
 
 import numpy as np
+from baseline import COMMIT, SERVE, Server, serve, versions
 
-from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, load_market
+from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, Market, load_market
+from gaelp_ray.agents import reference_bidder
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.training import make_untrained, train
+from gaelp_ray.training import EVALUATION_BATCH, Stream, fly, fly_batch, make_untrained, train
 
 RUNS = 5
-MARKET = load_market("airfrance-search")  # reading its file takes as long as 64 flights
+ALL_FLIGHTS = 1024  # of a measurement, in batches
+MARKETS = {"": "airfrance-search", ", first price": "airfrance-search", ", ipinyou-display": "ipinyou-display"}
 
 
-def yardstick(flights: int) -> int:
-    """The draws of one hour: two binomials and a Poisson per channel, nothing around them."""
-    rng = np.random.default_rng(0)
-    market = MARKET.landscape
-    rate = np.broadcast_to(market.volume / 24.0, (flights, market.channels))
-    for _ in range(HOURS):
-        clicks = rng.binomial(rng.poisson(rate), market.ctr)
-        rng.binomial(clicks, market.conversion_rate)
-    return flights * HOURS
+@cache
+def market_of(condition: str) -> Market:
+    """Reading a market's file takes as long as 64 flights."""
+    market = load_market(MARKETS[condition])
+    return market.variant(auction="first_price") if "first" in condition else market
 
 
-def simulate(flights: int) -> int:
-    """Whole flights at constant bids: observation, budget and books included."""
-    env = AdCampaignVectorEnv(flights, MARKET)
-    env.reset(seed=0)
+def simulate(flights: int, condition: str) -> int:
+    """Whole flights at constant bids through gymnasium's vector interface: observations, budgets and books included."""
+    env = AdCampaignVectorEnv(flights, market_of(condition))
     action = np.full((flights, env.landscape.channels), -0.25, np.float32)
-    for _ in range(HOURS):
-        env.step(action)
-    return flights * HOURS
+    batches = max(ALL_FLIGHTS // flights, 1)
+    for seed in range(batches):
+        env.reset(seed=seed)
+        for _ in range(HOURS):
+            env.step(action)
+    return batches * flights * HOURS
 
 
-def learn(agent_type: str, reference: str = "none") -> int:
-    """Training iterations of 64 flights, updates and the oracle's optimality included."""
-    config = GAELPExperimentConfig(
-        agent_type=agent_type, batch_size=64, num_episodes=64 * 4, ppo={"reference": reference}
-    )
+def bid(flights: int, condition: str) -> int:
+    """Whole flights of BayesDual with the hindsight optimum, as in an evaluation."""
+    env = AdCampaignVectorEnv(flights, market_of(condition))
+    bidder, batches = reference_bidder(env.landscape), max(ALL_FLIGHTS // flights, 1)
+    for seed in range(batches):
+        fly(env, bidder, ([seed], [seed]), explore=False)
+        env.totals()
+    return batches * flights * HOURS
+
+
+def compare(arms: int) -> int:
+    """A final stage's flights of BayesDuals, in its batches."""
+    market = market_of("")
+    for arm in range(arms):
+        fly_batch(reference_bidder(market.landscape), market, EVALUATION_BATCH, [0, Stream.SELECTION, arm])
+    return arms * EVALUATION_BATCH * HOURS
+
+
+def learn(flights: int, iterations: int, **fields: object) -> int:
+    """Training iterations, updates and the hindsight optimum included."""
+    config = GAELPExperimentConfig(batch_size=flights, num_episodes=flights * iterations, **fields)
     env, agent = make_untrained(config)
     return sum(iteration.env_steps for iteration in train(env, agent, config))
 
 
+PPO = {
+    "agent_type": "PPO",
+    "reward_function": "regret",
+    "ppo": {"reference": "BayesDual", "correction": "multiplier"},
+}
 CASES: dict[str, Callable[[], int]] = {
-    "yardstick: the random draws alone, 64 flights": lambda: yardstick(64),
-    "simulator, 1 flight": lambda: simulate(1),
-    "simulator, 64 flights": lambda: simulate(64),
-    "simulator, 1,024 flights": lambda: simulate(1024),
-    "BayesDual, 64 flights, with optimality": lambda: learn("BayesDual"),
-    "ExactBayes, 64 flights, with optimality": lambda: learn("ExactBayes"),
-    "PPO alone": lambda: learn("PPO"),
-    "PPO residual on BayesPID": lambda: learn("PPO", "BayesPID"),
-    "PPO residual on BayesDual": lambda: learn("PPO", "BayesDual"),
+    **{f"simulator, {n:,} flights": partial(simulate, n, "") for n in (64, 256, 1024)},
+    **{f"BayesDual with optimum, {n:,} flights": partial(bid, n, "") for n in (64, 256, 1024)},
+    **{
+        f"{name}, {n} flights{condition}": partial(case, n, condition)
+        for condition in tuple(MARKETS)[1:]
+        for name, case in {"simulator": simulate, "BayesDual with optimum": bid}.items()
+        for n in (64, 256)
+    },
+    **{f"PPO on BayesDual, {n:,} flights": partial(learn, n, max(256 // n, 1), **PPO) for n in (64, 256, 1024)},
+    "PPO alone, 64 flights": partial(learn, 64, 4, agent_type="PPO"),
+    "CEM of BayesDual, 512 flights": partial(learn, 512, 2, agent_type="CEM"),
+    "final stage, batches of 256": partial(compare, 4),
 }
 
 
-def measure(cases: Mapping[str, Callable[[], int]]) -> dict[str, list[float]]:
-    """Env-steps per CPU second of each case, RUNS times."""
-    speeds: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(RUNS + 1):
-        for name, case in cases.items():
-            start = time.process_time()
-            steps = case()
-            if number:  # the first round warms up
-                speeds[name].append(steps / (time.process_time() - start))
-    return speeds
+def measured(case: str) -> float:
+    """Env-steps per CPU second."""
+    start = time.process_time()
+    steps = CASES[case]()
+    return steps / (time.process_time() - start)
 
 
 def main() -> None:
-    speeds = measure(CASES)
-    base = statistics.median(next(iter(speeds.values())))
-    print(f"{'env-steps per CPU second':48s} {'median':>10s} {'min':>10s} {'max':>10s} {'ratio':>7s}")
-    for name, measured in speeds.items():
-        median = statistics.median(measured)
-        print(f"{name:48s} {median:10,.0f} {min(measured):10,.0f} {max(measured):10,.0f} {median / base:7.3f}")
+    with versions() as folders, ExitStack() as stack:
+        servers = {name: stack.enter_context(Server(__file__, folder)) for name, folder in folders.items()}
+        print(f"{'env-steps per CPU second':44s} {COMMIT:>10s} {'now':>10s} {'ratio':>7s}")
+        for case in CASES:
+            speeds: dict[str, list[float]] = {name: [] for name in servers}
+            for _ in range(RUNS + 1):
+                for name, server in servers.items():
+                    speeds[name].append(server.ask(case))
+            before, now = (statistics.median(speeds[name][1:]) for name in ("baseline", "now"))
+            print(f"{case:44s} {before:10,.0f} {now:10,.0f} {now / before:7.2f}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(measured) if sys.argv[1:] == [SERVE] else main()
