@@ -6,6 +6,7 @@ Results are numpy's up to rounding, and the same on every processor with fused m
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -58,6 +59,14 @@ class Learned(NamedTuple):
     second: F32
 
 
+@cache
+def _function(library: ctypes.CDLL, name: str, *arguments: Any) -> Any:
+    """A function of the library that returns nothing; once, because to state its arguments takes as long as a call."""
+    function = getattr(library, name)
+    function.argtypes, function.restype = arguments, None
+    return function
+
+
 _SIZES = [(name, INT) for name in Sizes._fields]
 
 
@@ -81,8 +90,7 @@ class CompiledNetwork:
     """Evaluates a network whose parameters, (P,), and normaliser may change in place."""
 
     def __init__(self, library: ctypes.CDLL, sizes: Sizes, parameters: F32, constants: Constants) -> None:
-        self._evaluate = library.gaelp_evaluate
-        self._evaluate.argtypes, self._evaluate.restype = (ARRAY, INT, ARRAY, ARRAY), None
+        self._evaluate = _function(library, "gaelp_evaluate", ARRAY, INT, ARRAY, ARRAY)
         self._sizes = sizes
         self._network = _Evaluated(*sizes)
         self._address = ctypes.addressof(self._network)
@@ -107,9 +115,8 @@ class CompiledLearner:
     def __init__(
         self, library: ctypes.CDLL, sizes: Sizes, objective: Objective, learned: Learned, *read: Constants | Batch
     ) -> None:
-        self._gradients, self._adam = library.gaelp_gradients, library.gaelp_adam
-        self._gradients.argtypes, self._gradients.restype = (ARRAY, INT, ARRAY), None
-        self._adam.argtypes, self._adam.restype = (ARRAY, REAL), None
+        self._gradients = _function(library, "gaelp_gradients", ARRAY, INT, ARRAY)
+        self._adam = _function(library, "gaelp_adam", ARRAY, REAL)
         self._learner = _Learner(*sizes, **objective._asdict())
         self._address = ctypes.addressof(self._learner)
         self._pointers = Pointers(self._learner)
@@ -144,8 +151,7 @@ def sample(
 
     spread: standard deviation of each action and its logarithm, (A,). uniform: (B, A).
     """
-    function = library.gaelp_sample
-    function.argtypes, function.restype = (INT, INT, *(ARRAY,) * 6), None
+    function = _function(library, "gaelp_sample", INT, INT, *(ARRAY,) * 6)
     action, log_prob, noise = mean.copy(), np.empty(len(mean), np.float32), np.empty(mean.shape)
     given = (address(array) for array in (*spread, uniform, noise, action, log_prob))
     function(*mean.shape, *given)
@@ -154,8 +160,7 @@ def sample(
 
 def moments(library: ctypes.CDLL, x: F32) -> tuple[FloatArray, FloatArray]:
     """Means and variances of the columns of x (N, D), summed row by row."""
-    function = library.gaelp_moments
-    function.argtypes, function.restype = (INT, INT, ARRAY, ARRAY, ARRAY), None
+    function = _function(library, "gaelp_moments", INT, INT, ARRAY, ARRAY, ARRAY)
     mean, variance = zeros(x.shape[1]), zeros(x.shape[1])
     function(*x.shape, address(x), address(mean), address(variance))
     return mean, variance
@@ -169,8 +174,7 @@ def advantages(
     discounts: tuple[float, float],
 ) -> FloatArray:
     """ppo.generalised_advantages(): (T, B) of rewards, ends and values of that shape; discounts: gamma, lambda."""
-    function = library.gaelp_advantages
-    function.argtypes, function.restype = (INT, INT, REAL, REAL, *(ARRAY,) * 4), None
+    function = _function(library, "gaelp_advantages", INT, INT, REAL, REAL, *(ARRAY,) * 4)
     result = np.empty(rewards.shape)
     rewards, values = (np.ascontiguousarray(array, np.float64) for array in (rewards, values))
     dones = np.ascontiguousarray(dones, np.bool_)

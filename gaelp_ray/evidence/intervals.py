@@ -34,7 +34,9 @@ def compare(a: FlightTotals, b: FlightTotals, confidence: float) -> Comparison:
 
 def _resampled(rng: np.random.Generator, flights: int, times: int) -> FloatArray:
     """How often each flight is drawn in each resample, (flights, times)."""
-    return rng.multinomial(flights, np.full(flights, 1.0 / flights), size=times).T.astype(np.float64, order="C")
+    counts = rng.multinomial(flights, np.full(flights, 1.0 / flights), size=times)
+    by_flight: FloatArray = counts.T.astype(np.float64, order="C")
+    return by_flight
 
 
 def _sums(counts: FloatArray, values: FloatArray) -> FloatArray:
