@@ -25,6 +25,7 @@ CONDITIONS = {
     "caps": {"spend_cap": CAPS},
     "poor": {"budget": 5.0},
     "rich": {"budget": 3e6, "volume": 100.0 * LANDSCAPE.volume},
+    "first price": {"pricing": replace(LANDSCAPE.pricing, first_price=True)},
     "all": {"report_rate": 0.3, "fatigue_rate": 2.0, "spend_cap": CAPS, "conversion_rate_drift": 0.02},
 }
 LOADED = (

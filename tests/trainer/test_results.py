@@ -145,7 +145,6 @@ def test_reference_flies_the_very_flights_of_the_training(off):
     for name in ("episode", "budget", "oracle_revenue", "steps"):
         assert [episode[name] for episode in theirs] == [episode[name] for episode in trainer.results]
     assert all(list(episode) == list(trainer.results[0]) for episode in theirs)
-    # Two bidders may both spend a budget to the cent.
     assert all(a["total_clicks"] != b["total_clicks"] for a, b in zip(theirs, trainer.results, strict=True))
     # What BayesDual earns of them by itself: its own training has the same flights, and it neither explores nor learns.
     alone = flown(SMALL.replace({"agent_type": "BayesDual"}), "BayesDual")
