@@ -315,7 +315,7 @@ static void raise_to_cap(const Dual *d, Int s, Int n, const double *common, doub
     for (Int i = 0; i < n; i++) each[i] = most(each[i], common[i]);
 }
 
-/* BayesDual's first guess, in the calibrated market. Leaves GAP and SCALE as they were not. */
+/* BayesDual's first guess, in the calibrated market. GAP and SCALE become those of that market. */
 static void guess(const Dual *d, Int n, const double *budget, double *multiplier) {
     for (Int s = 0; s < d->channels; s++) {
         double *restrict gap = work(d, GAP, s), *restrict scale = work(d, SCALE, s);
