@@ -56,9 +56,8 @@ FLAGS = (
     "-fno-math-errno -fno-trapping-math"
 ).split()
 
-LINUX_FLAGS = ["-ffreestanding", "-nostdlib", "-s", "-fno-tree-loop-distribute-patterns"]
-"""The source includes and calls nothing of the C library: a compiler alone is enough, without libc's headers. By the
-last one gcc does not make a call of memcpy or memset out of a loop."""
+LINUX_FLAGS = ["-ffreestanding", "-nostdlib", "-s"]
+"""The source includes and calls nothing of the C library: a compiler alone is enough, without libc's headers."""
 
 
 def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:

@@ -20,12 +20,13 @@ from functools import cache, partial
 import numpy as np
 from baseline import COMMIT, SERVE, Server, serve, versions
 
-from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, Market, load_market
+from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, Market, load_market, training
 from gaelp_ray.agents import reference_bidder
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.training import EVALUATION_BATCH, Stream, fly, fly_batch, make_untrained, train
+from gaelp_ray.training import EVALUATION_BATCH, Stream, fly_batch, make_untrained, train
 
 RUNS = 5
+fly_whole = getattr(training, "fly_whole", training.fly)  # the earlier commit flies hour by hour only
 ALL_FLIGHTS = 1024  # of a measurement, in batches
 MARKETS = {"": "airfrance-search", ", first price": "airfrance-search", ", ipinyou-display": "ipinyou-display"}
 
@@ -54,7 +55,7 @@ def bid(flights: int, condition: str) -> int:
     env = AdCampaignVectorEnv(flights, market_of(condition))
     bidder, batches = reference_bidder(env.landscape), max(ALL_FLIGHTS // flights, 1)
     for seed in range(batches):
-        fly(env, bidder, ([seed], [seed]), explore=False)
+        fly_whole(env, bidder, ([seed], [seed]), explore=False)
         env.totals()
     return batches * flights * HOURS
 

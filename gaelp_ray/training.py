@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gaelp_ray.agents import Agent
+from gaelp_ray.agents.base import PlannedAgent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.evidence.intervals import summarise
+from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import Evaluation, FlightTotals, FloatArray, Rollout, logged_episode
+from gaelp_ray.simulator import AdCampaignVectorEnv
 from gaelp_ray.threads import one_thread
 from gaelp_ray.worlds import Flights, World, fresh_flights, training_flights, untrained, world_of
 
@@ -104,7 +107,7 @@ def train(env: Flights, agent: Agent, config: GAELPExperimentConfig, done: int =
     """Train through all iterations of `config`, from the first one not yet done."""
     for number in range(done + 1, config.iterations + 1):
         env_seed, agent_seed = ([config.seed, stream, number] for stream in (Stream.TRAINING, Stream.EXPLORATION))
-        rollout = fly(env, agent, (env_seed, agent_seed), progress=(number - 1) / config.iterations)
+        rollout = fly_whole(env, agent, (env_seed, agent_seed), progress=(number - 1) / config.iterations)
         with one_thread():
             learning = agent.update(rollout)
         yield _iteration(number, env, rollout, learning)
@@ -116,7 +119,7 @@ def fly_as_trained(env: Flights, agent: Agent, config: GAELPExperimentConfig, nu
     Both see the same hidden markets (common random numbers): only so are single flights comparable.
     """
     seeds = [config.seed, Stream.TRAINING, number]
-    return _iteration(number, env, fly(env, agent, (seeds, seeds), explore=False), {})
+    return _iteration(number, env, fly_whole(env, agent, (seeds, seeds), explore=False), {})
 
 
 def _iteration(number: int, env: Flights, rollout: Rollout, learning: dict[str, float]) -> Iteration:
@@ -133,8 +136,39 @@ def fly(
     explore: bool = True,
 ) -> Rollout:
     """One batch of flights; `seeds` are those of the environment and of the agent."""
+    return _step_through(env, agent, _begin(env, agent, seeds), progress, explore)
+
+
+@one_thread()
+def fly_whole(
+    env: Flights,
+    agent: Agent,
+    seeds: tuple[Sequence[int], Sequence[int]],
+    progress: float = 1.0,
+    explore: bool = True,
+) -> Rollout:
+    """fly() for callers that do not look at single hours: in C, without `obs` and `actions`, where that can be."""
+    obs = _begin(env, agent, seeds)
+    flown = None
+    if isinstance(agent, PlannedAgent) and isinstance(env, AdCampaignVectorEnv):
+        planner = agent.planner(explore)
+        flown = env.fly(planner) if planner is not None else None
+    if flown is None:
+        return _step_through(env, agent, obs, progress, explore)
+    rewards, info = flown
+    dones = np.zeros(rewards.shape, np.bool_)
+    dones[-1] = True
+    nothing = np.empty((0, *obs.shape), np.float32)
+    return Rollout(nothing, nothing, rewards, dones, _returns(rewards, info), progress)
+
+
+def _begin(env: Flights, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]]) -> Observation:
     obs, _ = env.reset(seed=flight_seed(seeds[0]))
     agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
+    return obs
+
+
+def _step_through(env: Flights, agent: Agent, obs: Observation, progress: float, explore: bool) -> Rollout:
     seen, actions, rewards, dones = [], [], [], []
     info: dict[str, Any] = {}
     finished = False
@@ -178,7 +212,7 @@ def batches(episodes: int) -> list[tuple[int, int]]:
 def fly_batch(agent: Agent, world: World, flights: int, seeds: Sequence[int]) -> FlightTotals:
     """One numpy batch of fresh flights without exploration, determined by `seeds`."""
     env = fresh_flights(world, flights)
-    fly(env, agent, (seeds, seeds), explore=False)
+    fly_whole(env, agent, (seeds, seeds), explore=False)
     return env.totals()
 
 

@@ -9,6 +9,7 @@ import pytest
 from gaelp_ray.agents import make_agent, reference_bidder
 from gaelp_ray.agents.base import FixedBidder
 from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.core import implementation
 from gaelp_ray.market import load_market
 from gaelp_ray.records import PER_FLIGHT, FlightTotals, Rollout
 from gaelp_ray.simulator import AdCampaignVectorEnv
@@ -21,13 +22,14 @@ from gaelp_ray.training import (
     fly,
     fly_as_trained,
     fly_batch,
+    fly_whole,
     make_untrained,
     train,
 )
 from gaelp_ray.worlds import market_of
 
 MARKET = load_market("airfrance-search")
-CONFIG = GAELPExperimentConfig(batch_size=4, num_episodes=12, seed=5, ppo={"hidden_size": 8})
+CONFIG = GAELPExperimentConfig(batch_size=4, num_episodes=12, seed=5, ppo={"hidden_size": 8}, cem={"population": 4})
 SEEDS = [0, Stream.EVALUATION]
 
 
@@ -214,6 +216,25 @@ def test_rollout_holds_whole_flights_and_what_they_earned():
     totals = env.totals()
     np.testing.assert_allclose(rollout.rewards.sum(axis=0), totals.revenue / totals.budget)
     np.testing.assert_array_equal(rollout.returns, totals.expected_revenue / totals.budget)
+
+
+@pytest.mark.parametrize("explore", [True, False])
+@pytest.mark.parametrize("name", ["BayesDual", "CEM", "PID", "PPO"])
+def test_flights_flown_whole_are_those_of_single_hours(name, explore):
+    """Two iterations, as a search moves with the first."""
+    config = CONFIG.model_copy(update={"agent_type": name})
+    hourly, whole = make_untrained(config), make_untrained(config)
+    for n in range(2):
+        flown, seen = (way(*both, ([3, n], [4, n]), 0.5, explore) for way, both in ((fly_whole, whole), (fly, hourly)))
+        for array in ("rewards", "dones", "returns"):
+            np.testing.assert_array_equal(getattr(flown, array), getattr(seen, array))
+        assert flown.progress == seen.progress == 0.5
+        assert_same_totals(whole[0].totals(), hourly[0].totals())
+        in_c = implementation().startswith("c ") and name in ("BayesDual", "CEM")
+        assert len(flown.obs) == len(flown.actions) == (0 if in_c else 168) and len(seen.obs) == 168
+        if explore:
+            assert whole[1].update(flown) == hourly[1].update(seen)
+            assert_same_state(whole[1].state_dict(), hourly[1].state_dict())
 
 
 def test_config_reaches_the_market_and_the_environment():

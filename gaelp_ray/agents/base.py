@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FloatArray, Rollout
 
@@ -36,6 +37,14 @@ class Agent(Protocol):
 
     def load_state_dict(self, state: State) -> None:
         """Take over a state_dict of an agent with the same configuration and market."""
+
+
+@runtime_checkable
+class PlannedAgent(Agent, Protocol):
+    """An agent whose flights C may fly whole, as it does not learn from single hours."""
+
+    def planner(self, explore: bool = False) -> CompiledDual | None:
+        """What makes the bids of act() in C, of the flights that have just begun; None where numpy makes them."""
 
 
 class Bidder(Agent, Protocol):

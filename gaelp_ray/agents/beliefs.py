@@ -35,7 +35,7 @@ class Values:
         self._all_clicks, self._unripe = zeros(*shape), zeros(*shape)
         self._seen_clicks, self._seen_conversions = zeros(*shape), zeros(*shape)
         prior = market.conversion_prior_clicks * config.prior_strength * np.ones((flights, 1))
-        self._prior = (prior * market.conversion_rate, prior)
+        self.prior = (prior * market.conversion_rate, prior)
         self._sales, self._clicks = zeros(*shape), zeros(*shape)  # what was seen, and is not forgotten
         self._drifts = bool(np.any(config.drift_tracking)) and market.conversion_rate_drift > 0.0
 
@@ -51,8 +51,8 @@ class Values:
         self._clicks = self._clicks * keep + clicks - self._seen_clicks
         self._sales = self._sales * keep + conversions - self._seen_conversions
         self._seen_clicks, self._seen_conversions = clicks, conversions
-        sales = np.maximum(self._sales, 0.0) + self._prior[0]
-        rate = sales / (np.maximum(self._clicks, 0.0) + self._prior[1])
+        sales = np.maximum(self._sales, 0.0) + self.prior[0]
+        rate = sales / (np.maximum(self._clicks, 0.0) + self.prior[1])
         if self._drifts:
             self._fade(sales)
         optimism = config.optimism * (1.0 - t / HOURS) / np.sqrt(sales)
@@ -63,7 +63,7 @@ class Values:
         drift = self._market.conversion_rate_drift
         keep = 1.0 / (1.0 + sales * self._config.drift_tracking * (drift * drift))
         self._sales, self._clicks = self._sales * keep, self._clicks * keep
-        self._prior = (self._prior[0] * keep, self._prior[1] * keep)
+        self.prior = (self.prior[0] * keep, self.prior[1] * keep)
 
     def _ripe(self, clicks: FloatArray) -> FloatArray:
         """Clicks weighted by the chance that their conversions, if any, have been reported, (B, S)."""
@@ -83,9 +83,9 @@ class Volumes:
 
     def __init__(self, config: DualConfig, market: Landscape, flights: int) -> None:
         self._config, self._market = config, market
-        self._prior = market.volume_prior_clicks * config.volume_prior_strength
-        self._calibrated = market.volume * market.ctr
-        self._ahead = np.append(np.cumsum(market.traffic[::-1])[::-1], 0.0)
+        self.prior = market.volume_prior_clicks * config.volume_prior_strength
+        self.calibrated = market.volume * market.ctr
+        self.ahead = np.append(np.cumsum(market.traffic[::-1])[::-1], 0.0)
         self._at_midnight = (zeros(flights), zeros(flights))  # (clicks, expected clicks) of the flight
         # Clicks / expected clicks of all channels, (B,): over the flight, and since midnight.
         self.flight, self.today = np.ones(flights), np.ones(flights)
@@ -94,13 +94,13 @@ class Volumes:
         """Expected clicks of the rest of the flight if every auction were won, (B, S), with today's fatigue."""
         clicks, expected = (_count_of(view.channel(name)) for name in ("log_clicks", "log_expected_clicks"))
         self._count(total(clicks), total(expected), t)
-        volume: FloatArray = self._calibrated * self._levels(clicks, expected, t)
+        volume: FloatArray = self.calibrated * self._levels(clicks, expected, t)
         return volume * exp(view.channel("log_fatigue")) if self._market.fatigue_rate else volume
 
     def _levels(self, clicks: FloatArray, expected: FloatArray, t: int) -> FloatArray:
         """Volume relative to calibration x traffic ahead in average days, (B, S)."""
-        ratio = (clicks + self._prior) / (expected + self._prior)
-        ahead: Any = self._ahead[t]
+        ratio = (clicks + self.prior) / (expected + self.prior)
+        ahead: Any = self.ahead[t]
         if np.any(self._config.traffic_use):
             surplus = exp(self._config.traffic_use * log(self.today / self.flight)[:, None]) - 1.0
             ahead = ahead + self.rest_of_today(t) * surplus
@@ -116,7 +116,7 @@ class Volumes:
     def rest_of_today(self, t: int) -> float:
         """Calibrated traffic from hour t to midnight, in average days."""
         midnight = min(HOURS, (t // HOURS_PER_DAY + 1) * HOURS_PER_DAY)
-        return float(self._ahead[t] - self._ahead[midnight])
+        return float(self.ahead[t] - self.ahead[midnight])
 
 
 class FilteredVolumes(Volumes):
@@ -130,8 +130,8 @@ class FilteredVolumes(Volumes):
     def __init__(self, config: DualConfig, market: Landscape, flights: int) -> None:
         super().__init__(config, market, flights)
         noise = config.traffic_noise
-        self._day, self._hour = (_square(log_sd * noise) for log_sd in (market.day_log_sd, market.hour_log_sd))
-        share = self._calibrated / total(self._calibrated[None])
+        self.day_variance, self.hour_variance = _square(market.day_log_sd * noise), _square(market.hour_log_sd * noise)
+        share = self.calibrated / total(self.calibrated[None])
         spread = _square(market.volume_log_sd) + _square(market.ctr_log_sd)
         level = spread * total(_square(share)[None]) * np.ones(flights)
         # Means and covariances of (level, day), each (B,). All factors have mean 1, so that logs have mean -variance/2.
@@ -139,13 +139,22 @@ class FilteredVolumes(Volumes):
         self._midnight()
         self._before = (zeros(flights, market.channels), zeros(flights, market.channels))
 
+    def first(self) -> dict[str, FloatArray]:
+        """Means and variances before the first hour, (B,) each, under the names that core/dual.py has for them."""
+        return {
+            "level": self._level,
+            "level_variance": self._level_var,
+            "day": self._today,
+            "day_level_variance": self._today_var,
+        }
+
     def _midnight(self) -> None:
         flat = np.ones_like(self._level)
-        self._today, self._today_var = -np.ravel(self._day) / 2.0 * flat, np.ravel(self._day) * flat
+        self._today, self._today_var = -np.ravel(self.day_variance) / 2.0 * flat, np.ravel(self.day_variance) * flat
         self._covariance = zeros(len(self._level))
 
     def _levels(self, clicks: FloatArray, expected: FloatArray, t: int) -> FloatArray:
-        relative = (clicks / self.flight[:, None] + self._prior) / (expected + self._prior)
+        relative = (clicks / self.flight[:, None] + self.prior) / (expected + self.prior)
         if t:
             self._hear(clicks, expected * relative)
         if t % HOURS_PER_DAY == 0 and t:
@@ -154,7 +163,7 @@ class FilteredVolumes(Volumes):
         level = exp(self._level + self._level_var / 2.0)
         both = self._level_var + 2.0 * self._covariance + self._today_var
         today = exp(self._level + self._today + both / 2.0)
-        levels: FloatArray = relative * (level * (self._ahead[t] - rest) + today * rest)[:, None]
+        levels: FloatArray = relative * (level * (self.ahead[t] - rest) + today * rest)[:, None]
         return levels
 
     def _hear(self, clicks: FloatArray, expected: FloatArray) -> None:
@@ -162,9 +171,9 @@ class FilteredVolumes(Volumes):
         heard, due = (now - before for now, before in zip((clicks, expected), self._before, strict=True))
         self._before = (clicks, expected)
         heard, due = (np.maximum(total(clicks), 0.0) + 0.5 for clicks in (heard, due))
-        surprise = log(heard / due) + np.ravel(self._hour) / 2.0 - self._level - self._today
+        surprise = log(heard / due) + np.ravel(self.hour_variance) / 2.0 - self._level - self._today
         toward_level, toward_today = self._level_var + self._covariance, self._today_var + self._covariance
-        variance = toward_level + toward_today + np.ravel(self._hour) + 1.0 / heard
+        variance = toward_level + toward_today + np.ravel(self.hour_variance) + 1.0 / heard
         gain = (toward_level / variance, toward_today / variance)
         self._level, self._today = self._level + gain[0] * surprise, self._today + gain[1] * surprise
         self._level_var = self._level_var - gain[0] * toward_level
@@ -177,14 +186,14 @@ class Prices:
 
     def __init__(self, config: DualConfig, market: Landscape) -> None:
         self._config, self._market = config, market
-        self._decay = _mean_decay(market.price_autocorrelation)
+        self.decay = _mean_decay(market.price_autocorrelation)
         self._log_cpc = log(market.cpc)
 
     def log_prices(self, view: View, t: int) -> tuple[FloatArray, FloatArray]:
         """Expected location of competing prices in this hour and over the rest of the flight, (B, S) each."""
         level = self._level(view, t)
         market = self._market
-        return market.log_price + level * market.price_autocorrelation, market.log_price + level * self._decay[t]
+        return market.log_price + level * market.price_autocorrelation, market.log_price + level * self.decay[t]
 
     def _level(self, view: View, t: int) -> FloatArray:
         """How far competing prices lay above the calibrated ones in the last hour, (B, S), times price_tracking.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from gaelp_ray.agents.base import Action, State
 from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.market import Landscape
 from gaelp_ray.market.elementary import exp, log, ndtri
 from gaelp_ray.market.observation import Observation
@@ -51,17 +52,24 @@ class CEM:
         self.std = self._first_std.copy()
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
-        """New flights; whether they explore is seen in the first act()."""
+        """New flights; whether they explore is seen in the first act(), or planner()."""
         self._flights, self._rng = flights, rng
         self._bidder: BayesDual | None = None
 
     def act(self, obs: Observation, explore: bool = False) -> Action:
         """BayesDual's bids with the mean of the search, or with `explore` each block of flights with a candidate's."""
+        return self._candidate_bidder(explore).act(obs)
+
+    def planner(self, explore: bool = False) -> CompiledDual | None:
+        """What plans these bids in C; None where numpy does."""
+        return self._candidate_bidder(explore).planner()
+
+    def _candidate_bidder(self, explore: bool) -> BayesDual:
         if self._bidder is None:
             points = self._draw() if explore else self.mean[None]
             self._bidder = BayesDual(self._constants(points), self._market)
             self._bidder.begin(self._flights, self._rng)
-        return self._bidder.act(obs)
+        return self._bidder
 
     def _draw(self) -> FloatArray:
         """Candidates (K, P): pairs that mirror each other around the mean; the odd one out is the mean itself."""

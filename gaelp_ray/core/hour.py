@@ -86,36 +86,39 @@ class CompiledHour:
         self._draw.restype, self._serve.restype, self._book.restype = INT, None, None
         self._serve.argtypes = ARRAY, INT, ARRAY, ARRAY
         self._shape = len(flights), len(constants.order_scale)
-        self._hour = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
-        self._hour.order_shape = constants.order_shape
-        self._pointers = Pointers(self._hour)
-        self._pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
-        self._pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
-        self._pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
-        self._pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
-        self._pointers.set("order_scale", np.tile(constants.order_scale, self._shape[0]))
+        self.structure = _Hour(cells=self._shape[0] * self._shape[1], channels=self._shape[1], seed=seed)
+        self.structure.order_shape = constants.order_shape
+        self._argument = ctypes.byref(self.structure)
+        self.pointers = Pointers(self.structure)
+        self.pointers.set("flight", np.repeat(flights.astype(np.uint64), self._shape[1]))
+        self.pointers.set("channel", np.tile(np.arange(self._shape[1], dtype=np.uint64), self._shape[0]))
+        self.pointers.set_rows(INNER, np.empty((len(INNER), *self._shape)))
+        self.pointers.set("may_run_out", np.empty(self._shape[0], np.uint8))
+        self.pointers.set("order_scale", np.tile(constants.order_scale, self._shape[0]))
         self._prices = constants.prices
-        self._hour.prices = self._prices.address
+        self.structure.prices = self._prices.address
+        # Written anew every hour: the caches hold them, and the structure's pointers stay.
+        drawn, self._revenue = np.empty((len(Drawn._fields), *self._shape)), np.empty(self._shape)
+        counts = np.empty((len(Booked._fields), *self._shape), np.int64)
+        self.pointers.set_rows(Drawn._fields, drawn)
+        self.pointers.set_rows(Booked._fields, counts)
+        self.pointers.set("revenue", self._revenue)
+        self._drawn, self._booked = Drawn(*drawn), Booked(*counts)
 
     def draw(self, hour: int, known: Known) -> Drawn:
-        """The hour's clicks and what they cost, until the money runs out."""
-        self._hour.hour = hour
+        """The hour's clicks and what they cost, until the money runs out; arrays that the next hour overwrites."""
+        self.structure.hour = hour
         for name, array in zip(Known._fields, known, strict=True):
-            self._pointers.set(name, array)
-        drawn = np.empty((len(Drawn._fields), *self._shape))
-        self._pointers.set_rows(Drawn._fields, drawn)
-        longest = self._draw(ctypes.byref(self._hour))
+            self.pointers.set(name, array)
+        longest = self._draw(self._argument)
         if longest:
             numbers, integers = np.empty(2 * longest + self._shape[1]), np.empty(4 * longest, np.int64)
-            self._serve(ctypes.byref(self._hour), longest, address(numbers), address(integers))
-        return Drawn(*drawn)
+            self._serve(self._argument, longest, address(numbers), address(integers))
+        return self._drawn
 
     def book(self, pending: IntArray | None, report_rate: float) -> tuple[Booked, FloatArray]:
-        """(counts, revenue) of the hour drawn last."""
-        self._pointers.set("pending", pending)
-        self._hour.report_rate = report_rate
-        counts, revenue = np.empty((len(Booked._fields), *self._shape), np.int64), np.empty(self._shape)
-        self._pointers.set_rows(Booked._fields, counts)
-        self._pointers.set("revenue", revenue)
-        self._book(ctypes.byref(self._hour))
-        return Booked(*counts), revenue
+        """(counts, revenue) of the hour drawn last: arrays that the next hour overwrites, after reading `pending`."""
+        self.pointers.set("pending", pending)
+        self.structure.report_rate = report_rate
+        self._book(self._argument)
+        return self._booked, self._revenue

@@ -12,12 +12,12 @@ import numpy.typing as npt
 INT, WORD, REAL, ARRAY = ctypes.c_int64, ctypes.c_uint64, ctypes.c_double, ctypes.c_void_p
 
 
-_Nothing = ctypes.c_char * 0
+_nothing_at = (ctypes.c_char * 0).from_buffer
 
 
 def address(array: npt.NDArray[Any]) -> int:
-    """array.ctypes.data of a contiguous array, which takes a sixth of the time this way where it can be written to."""
-    return ctypes.addressof(_Nothing.from_buffer(array.data)) if array.flags.writeable else int(array.ctypes.data)
+    """array.ctypes.data of a contiguous array, which takes a third of the time this way where it can be written to."""
+    return ctypes.addressof(_nothing_at(array)) if array.flags.writeable else int(array.ctypes.data)
 
 
 def arrays(*names: str) -> list[tuple[str, Any]]:
@@ -34,14 +34,18 @@ class Pointers:
 
     def set(self, name: str, array: npt.NDArray[Any] | None) -> None:
         """Point a field to an array, made contiguous; None: a null pointer."""
-        if array is None:
-            self._kept.pop(name, None)
-            setattr(self._structure, name, None)
-            return
         if self._kept.get(name) is array:
+            return
+        if array is None:
+            del self._kept[name]
+            setattr(self._structure, name, None)
             return
         self._kept[name] = np.ascontiguousarray(array)
         setattr(self._structure, name, address(self._kept[name]))
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """What set() pointed a field to."""
+        return self._kept[name]
 
     def set_rows(self, names: Sequence[str], block: npt.NDArray[Any]) -> None:
         """Point fields to the rows of a contiguous array."""

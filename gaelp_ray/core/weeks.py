@@ -47,7 +47,9 @@ def draw_weeks(
     """
     seed, flight, channel = key
     shape = len(flight), len(channel)
-    log_price, conversion_rate = np.empty((len(half_variance), *shape)), np.empty((len(half_variance), *shape))
+    # One block: malloc returns two large ones to the system whenever they are freed, and getting their memory again
+    # takes longer than to fill it.
+    log_price, conversion_rate = np.empty((2, len(half_variance), *shape))
     weeks = _Weeks(cells=shape[0] * shape[1], hours=len(half_variance), seed=seed, **departures._asdict())
     pointers = Pointers(weeks)
     for name, array in (("flight", flight), ("channel", channel), ("calibrated_log_price", start[0])):

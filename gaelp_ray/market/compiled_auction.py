@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import CDLL
 from functools import partial
 
 import numpy as np
@@ -23,13 +24,17 @@ Draw = Callable[[int, Hour, FloatArray, Purse], tuple[FloatArray, Outcome]]
 
 def auction_of(cells: Cells, landscape: Landscape) -> Draw:
     """What draws the hours of these flights, (B, 1), on these channels, (S,)."""
-    library, shape = load().library, landscape.order_value_shape
+    library = load().library
     if library is None:
         return partial(_draw_in_numpy, cells)
-    prices = prices_in_c(landscape.pricing, landscape.channels)
+    return partial(_draw_in_c, compiled_hour(library, cells, landscape))
+
+
+def compiled_hour(library: CDLL, cells: Cells, landscape: Landscape) -> CompiledHour:
+    """The hours of these flights in C."""
+    prices, shape = prices_in_c(landscape.pricing, landscape.channels), landscape.order_value_shape
     constants = Constants(prices, landscape.order_value / shape, shape)
-    compiled = CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
-    return partial(_draw_in_c, compiled)
+    return CompiledHour(library, cells.seed, cells.flight[:, 0], constants)
 
 
 def _draw_in_numpy(cells: Cells, t: int, hour: Hour, log_bids: FloatArray, purse: Purse) -> tuple[FloatArray, Outcome]:

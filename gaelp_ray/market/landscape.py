@@ -100,7 +100,11 @@ class Landscape:
     def log_bids(self, action: npt.NDArray[np.float32]) -> FloatArray:
         """Logarithm of bids()."""
         base, scale = self._log_bid
-        log_bids: FloatArray = base + scale * np.clip(action, -1.0, 1.0).astype(np.float64)
+        log_bids = action.astype(np.float64)
+        # In place, and without np.clip(), which alone takes as long on a small batch.
+        np.minimum(np.maximum(log_bids, -1.0, out=log_bids), 1.0, out=log_bids)
+        log_bids *= scale
+        log_bids += base
         return log_bids
 
     @cached_property

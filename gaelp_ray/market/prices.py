@@ -21,7 +21,7 @@ from gaelp_ray.records import FloatArray
 
 IndexArray = npt.NDArray[np.intp]
 
-_SQRT_2PI = float(np.sqrt(2.0 * np.pi))
+SQRT_2PI = float(np.sqrt(2.0 * np.pi))
 
 
 class Shape(Protocol):
@@ -90,7 +90,7 @@ class Lognormal:
     def paid_slope(self, x: FloatArray) -> FloatArray:
         """exp(sd^2/2) phi(x / sd - sd) / sd."""
         z = x / self.log_sd - self.log_sd
-        return exp(0.5 * self._variance - 0.5 * z * z) / (_SQRT_2PI * self.log_sd)
+        return exp(0.5 * self._variance - 0.5 * z * z) / (SQRT_2PI * self.log_sd)
 
     def quantile(self, win: FloatArray) -> FloatArray:
         """sd Phi^-1(win)."""
@@ -201,6 +201,9 @@ class Table:
 
 # Grid of log (value / lambda) - location on which first-price responses are tabulated, and of the shading below it.
 _U = -12.0 + 0.02 * np.arange(1200)
+RESPONSE_GRID = (float(_U[0]), float(_U[1] - _U[0]), len(_U) - 1.001)
+"""First u, step, and the last place, in steps, that is looked up."""
+
 _SHADING = exp(np.linspace(log(np.array(1e-3)), log(np.array(8.0)), 200))
 
 
@@ -234,16 +237,16 @@ class Pricing:
 
         Second price: u itself (truth pays). First price: argmax of (exp(u) - exp(x)) win(x), tabulated.
         """
-        return self._lookup(self._responses[0], u) if self.first_price else u
+        return self._lookup(self.responses["best"], u) if self.first_price else u
 
     def payment(self, u: FloatArray) -> FloatArray:
         """Mean payment per auction, won or not, at location 0 when bidding best_bid(u)."""
-        return self._lookup(self._responses[1], u) if self.first_price else self.shape.paid(u)
+        return self._lookup(self.responses["payment"], u) if self.first_price else self.shape.paid(u)
 
     def spend(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(payment(u), its derivative in u)."""
         if self.first_price:
-            return self.payment(u), self._lookup(self._responses[2], u)
+            return self.payment(u), self._lookup(self.responses["slope"], u)
         return self.payment(u), self.shape.paid_slope(u)
 
     def location(self, win: FloatArray, log_paid: FloatArray) -> FloatArray:
@@ -253,7 +256,7 @@ class Pricing:
         return log_paid - relative
 
     @cached_property
-    def _responses(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def responses(self) -> dict[str, FloatArray]:
         """Best x, payment and its slope on the grid of u, (S, U) each."""
         u = np.repeat(_U[:, None], self.shape.channels, axis=1)
 
@@ -272,11 +275,12 @@ class Pricing:
             low, high = np.where(rising, left, low), np.where(rising, high, right)
         x = (u - (low + high) / 2.0).T
         payment = exp(x) * self.shape.win(x.T).T
-        return x, payment, np.gradient(payment, _U, axis=1)
+        return {"best": x, "payment": payment, "slope": np.gradient(payment, _U, axis=1)}
 
     def _lookup(self, table: FloatArray, u: FloatArray) -> FloatArray:
         """Linear interpolation in a (S, U) table of the grid."""
-        place = np.clip((u - _U[0]) / (_U[1] - _U[0]), 0.0, len(_U) - 1.001)
+        first, step, last = RESPONSE_GRID
+        place = np.clip((u - first) / step, 0.0, last)
         left = place.astype(np.intp)
         rows = np.broadcast_to(np.arange(self.shape.channels), left.shape) if self.shape.channels > 1 else 0
         below, above = table[rows, left], table[rows, left + 1]

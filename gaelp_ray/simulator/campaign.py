@@ -15,12 +15,15 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.errors import ActionError
 from gaelp_ray.market import Market, load_market, observation
 from gaelp_ray.market.auction import Hour, Outcome
+from gaelp_ray.market.elementary import total
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FlightTotals, FloatArray
+from gaelp_ray.simulator.compiled_flight import fly_in_c
 from gaelp_ray.simulator.hidden import Hidden
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 from gaelp_ray.simulator.random_streams import KeyedStream
@@ -134,6 +137,21 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
             "output"
         )
 
+    def fly(self, planner: CompiledDual) -> tuple[FloatArray, dict[str, Any]] | None:
+        """Every hour of flights that reset() has just started, planned and flown in C: the bits of single steps.
+
+        Returns the rewards, (168, B), and the last step's info. None where the compiled core does not serve the market,
+        the stream or the reward, or the planner is one of other flights: then nothing has happened, and step() is the
+        way.
+        """
+        if self._hidden is None:
+            raise gymnasium.error.ResetNeeded("call reset() before fly()")
+        random, served = self._random, self.reward != "regret" and planner.shape == self.action_space.shape
+        if not served or not isinstance(random, KeyedStream):
+            return None
+        rewards = fly_in_c(random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
+        return None if rewards is None else (rewards, self._final_info())
+
     def totals(self) -> FlightTotals:
         """The flights' sums so far, with the hindsight optimum of the whole flight (solved once, on request)."""
         if self._hidden is None:
@@ -150,8 +168,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     def _reward(self, outcome: Outcome, earned: FloatArray, hour: Hour) -> FloatArray:
         """Of the hour just booked, (B,), in money."""
         if self.reward == "ROAS_optimized":
-            revenue: FloatArray = outcome.revenue.sum(axis=1)
-            return revenue
+            return total(outcome.revenue)
         if self.reward == "expected_ROAS":
             return earned
         multiplier = self._best().multiplier

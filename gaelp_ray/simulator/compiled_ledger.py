@@ -7,15 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from gaelp_ray.core.books import CompiledBooks
+from gaelp_ray.core.books import Calendar, CompiledBooks
 from gaelp_ray.core.library import load
 from gaelp_ray.market import observation
-from gaelp_ray.market.auction import Outcome
+from gaelp_ray.market.auction import IntArray, Outcome
 from gaelp_ray.market.elementary import log
 from gaelp_ray.market.landscape import DAYS, HOURS, HOURS_PER_DAY, Landscape
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.ledger import Ledger
+
+
+def _clock() -> dict[str, FloatArray]:
+    after = range(1, HOURS + 1)
+    # One by one, as Ledger.observe() does: a sine of several numbers at once may have other last bits.
+    angles = [2.0 * np.pi * (hour % HOURS_PER_DAY) / HOURS_PER_DAY for hour in after]
+    return {
+        "time_left": np.array([1.0 - hour / HOURS for hour in after]),
+        "hour_sin": np.array([np.sin(angle) for angle in angles]),
+        "hour_cos": np.array([np.cos(angle) for angle in angles]),
+    }
+
+
+CLOCK = _clock()
+"""How the observations after each hour begin, (168,)."""
 
 
 def ledger_of(landscape: Landscape, budget: FloatArray) -> Ledger:
@@ -30,16 +45,16 @@ class CompiledLedger(Ledger):
     def __init__(self, library: ctypes.CDLL, landscape: Landscape, budget: FloatArray) -> None:
         super().__init__(landscape, budget)
         self._observation = super().observe()
-        self._books = self._in_c(library)
+        self.books = self._in_c(library)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled without the addresses of its arrays."""
-        state = {name: value for name, value in self.__dict__.items() if name != "_books"}
+        state = {name: value for name, value in self.__dict__.items() if name != "books"}
         return _restored, (self._market, state)
 
     def restore(self, library: ctypes.CDLL) -> None:
         """Point the library to arrays that were replaced."""
-        self._books = self._in_c(library)
+        self.books = self._in_c(library)
 
     def _in_c(self, library: ctypes.CDLL) -> CompiledBooks:
         landscape = self._market
@@ -72,11 +87,11 @@ class CompiledLedger(Ledger):
             "pacing_error": self._pacing_error,
             **self._violations,
         }
-        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error)
+        size = observation.size(landscape.channels)
+        return CompiledBooks(library, market, flights, landscape.safety.max_pacing_error, size)
 
     def book(self, outcome: Outcome, conversion_rate: FloatArray, bids: FloatArray) -> FloatArray:
-        """Add one hour; returns its expected revenue per flight, (B,)."""
-        market = self._market
+        """Add one hour; returns its expected revenue per flight, (B,), an array that the next hour overwrites."""
         hour = {
             "impressions": outcome.impressions,
             "clicks": outcome.clicks,
@@ -89,22 +104,31 @@ class CompiledLedger(Ledger):
             "true_rate": conversion_rate,
             "open": outcome.open,
         }
-        delayed = market.report_rate < 1.0
-        if delayed:
+        if self._market.report_rate < 1.0:
             self.pending = outcome.pending
-        angle = 2.0 * np.pi * ((self.hour + 1) % HOURS_PER_DAY) / HOURS_PER_DAY
-        known = {
-            "delayed": delayed,
-            "waits": 1.0 - market.report_rate if self.hour < HOURS - 1 else 0.0,
-            "traffic": market.traffic[self.hour],
-            "traffic_passed": self._traffic_passed[self.hour + 1],
-            "time_left": 1.0 - (self.hour + 1) / HOURS,
-            "hour_sin": np.sin(angle),
-            "hour_cos": np.cos(angle),
-        }
-        self.hour += 1
-        earned, self._observation = self._books.close(hour, known, observation.size(market.channels))
+        calendar, self.hour = self._calendar(self.hour), self.hour + 1
+        earned, self._observation = self.books.close(hour, calendar)
         return earned
+
+    def _calendar(self, hour: int) -> Calendar:
+        report_rate = self._market.report_rate
+        return Calendar(
+            traffic=self._market.traffic[hour],
+            waits=1.0 - report_rate if hour < HOURS - 1 else 0.0,
+            traffic_passed=self._traffic_passed[hour + 1],
+            **{name: values[hour] for name, values in CLOCK.items()},
+            delayed=report_rate < 1.0,
+        )
+
+    def hours(self) -> dict[str, FloatArray]:
+        """What C is told of each hour, (168,): its traffic, and how the observations of the next begin."""
+        return {"traffic": self._market.traffic, "traffic_passed": self._traffic_passed[1:], **CLOCK}
+
+    def end(self, observed: Observation, pending: IntArray) -> None:
+        """Take over what C has left at the end of the flights."""
+        self.hour, self._observation = HOURS, observed
+        if self._market.report_rate < 1.0:
+            self.pending = pending
 
     def observe(self) -> Observation:
         """The observations (B, D) of the next hour."""

@@ -27,7 +27,7 @@ from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import DAYS
 from gaelp_ray.market.multiplier import solve
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.prices import SQRT_2PI, Lognormal, Pricing
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.hidden import Hidden
 
@@ -39,8 +39,6 @@ STEPS = 80
 
 SAMPLE = 7
 """Of the hours, one in so many: every hour of the day once in a week."""
-
-SQRT_2PI = float(np.sqrt(2.0 * np.pi))
 
 ROUNDS = 24
 """Between bids and shadow prices of impressions."""

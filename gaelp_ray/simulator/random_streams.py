@@ -40,7 +40,8 @@ class KeyedStream:
         self._arguments = seed, landscape, numbers, copies
         self._landscape, self._copies = landscape, copies
         self._single = Cells(seed, numbers[:, None], np.array(0), np.arange(landscape.channels))
-        self._draw = auction_of(replace(self._single, flight=np.tile(numbers, copies)[:, None]), landscape)
+        self.cells = replace(self._single, flight=np.tile(numbers, copies)[:, None])
+        self._draw = auction_of(self.cells, landscape)
 
     def __reduce__(self) -> tuple[type[KeyedStream], tuple[int, Landscape, npt.NDArray[np.int64], int]]:
         """Copied and pickled without addresses of arrays."""

@@ -91,7 +91,7 @@ def test_price_level_is_weighted_by_its_tracking(seen):
 @pytest.mark.parametrize("t", [0, 30, 167])
 def test_price_level_is_forecast_to_decay_over_the_rest_of_the_flight(t):
     ahead = np.arange(1, HOURS - t + 1)
-    decay = Prices(DualConfig(), LAND)._decay[t]
+    decay = Prices(DualConfig(), LAND).decay[t]
     assert decay == pytest.approx(np.mean(LAND.price_autocorrelation**ahead))
 
 

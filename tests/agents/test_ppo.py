@@ -1,12 +1,17 @@
 """PPO's gradients against finite differences, its advantages against the textbook, and that it learns."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from gaelp_ray.agents import make_agent
+from gaelp_ray.agents import make_agent, network, ppo
 from gaelp_ray.agents.network import MLP
 from gaelp_ray.agents.ppo import PPO, Batch, generalised_advantages
 from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.core.library import Core, load, supported_levels
 from gaelp_ray.errors import TrainingError
 from gaelp_ray.market import load_market
 from gaelp_ray.records import Rollout
@@ -218,3 +223,95 @@ def test_untrained_residual_acts_almost_like_its_reference():
     difference = [np.abs(learned.act(obs) - reference.act(obs)).max() for obs in observations]
     # In units of the log bid, where the correction could reach 0.3.
     assert 0.0 < max(difference) * market.landscape.action_scale < 0.03
+
+
+@pytest.fixture
+def _numpy(monkeypatch):
+    for module in (network, ppo):
+        monkeypatch.setattr(module, "load", lambda: Core(None, "numpy"))
+
+
+def updated(**section: object) -> PPO:
+    agent = learner(epochs=1, minibatches=4, averaging=0.5, **section)
+    for seed in range(2):
+        agent.update(play(agent, seed)[0])
+    return agent
+
+
+def test_numpy_learns_what_c_learns(request):
+    compiled = updated().state_dict()
+    request.getfixturevalue("_numpy")
+    expected = updated().state_dict()
+    assert compiled.keys() == expected.keys()
+    for name, array in expected.items():
+        assert compiled[name].dtype == array.dtype
+        np.testing.assert_allclose(compiled[name], array, rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.usefixtures("_numpy")
+def test_updates_improve_a_simple_objective_in_numpy():
+    test_updates_improve_a_simple_objective()
+
+
+def test_state_has_the_names_and_shapes_of_old_models():
+    state = learner(averaging=0.5).state_dict()
+    shapes = [(3, 8), (8, 8), (8, 2), (8,), (8,), (2,), (3, 8), (8, 8), (8, 1), (8,), (8,), (1,), (2,)]
+    for prefix in ("parameter", "adam_first", "adam_second"):
+        assert [state[f"{prefix}_{i}"].shape for i in range(13)] == shapes
+    assert [state[f"deployed_{i}"].shape for i in range(6)] == shapes[:6]
+    assert {"adam_steps", "normaliser_mean", "normaliser_variance", "normaliser_count"} < state.keys()
+
+
+def test_loaded_state_is_what_acts_and_learns_on():
+    first, second = learner(averaging=0.5), learner(averaging=0.5)
+    first.update(play(first, 1)[0])
+    second.load_state_dict(first.state_dict())
+    obs = np.random.default_rng(0).standard_normal((5, OBSERVED)).astype(np.float32)
+    np.testing.assert_array_equal(second.act(obs), first.act(obs))
+    for agent in (first, second):
+        agent.update(play(agent, 2)[0])
+    for name, array in first.state_dict().items():
+        np.testing.assert_array_equal(second.state_dict()[name], array)
+
+
+def test_deployed_actions_do_not_depend_on_the_batch():
+    if load().library is None:
+        pytest.skip("no compiled core: products of numpy follow the size of the batch")
+    agent = PPO(GAELPExperimentConfig(), 62, 7)
+    obs = np.random.default_rng(0).standard_normal((301, 62)).astype(np.float32)
+    together = agent.act(obs)
+    for part in (slice(0, 1), slice(5, 64), slice(300, 301)):
+        np.testing.assert_array_equal(agent.act(obs[part]), together[part])
+
+
+TRAINING = """
+import hashlib, sys
+from gaelp_ray.core import library
+library.supported_levels = lambda: [sys.argv[1]]
+library.load.cache_clear()
+from gaelp_ray.config import GAELPExperimentConfig
+from gaelp_ray.training import make_untrained, train
+config = GAELPExperimentConfig(
+    agent_type="PPO", batch_size=10, num_episodes=20, reward_function="regret", learning_rate=3e-3,
+    ppo={"reference": sys.argv[2], "hidden_size": 20, "averaging": 0.5, "epochs": 2},
+)
+env, agent = make_untrained(config)
+print(library.implementation(), [iteration.rewards.tobytes().hex() for iteration in train(env, agent, config)][-1])
+print(hashlib.sha256(b"".join(array.tobytes() for _, array in sorted(agent.state_dict().items()))).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("reference", ["none", "BayesDual"])
+def test_training_has_the_same_bits_with_avx2_and_avx512(reference):
+    levels = ["x86-64-v4", "x86-64-v3"]
+    if load().library is None or not set(levels) <= set(supported_levels()):
+        pytest.skip("needs the compiled core, and a processor with AVX-512")
+    outputs = []
+    for level, other in zip(
+        levels, ({}, {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4"}), strict=True
+    ):
+        words = [sys.executable, "-c", TRAINING, level, reference]
+        done = subprocess.run(words, env={**os.environ, **other}, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"c ({level}) ")
+        outputs.append(done.stdout.removeprefix(f"c ({level}) "))
+    assert outputs[0] == outputs[1]

@@ -13,7 +13,7 @@ from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.prices import Lognormal, Pricing
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.simulator import oracle
-from gaelp_ray.simulator.hidden import draw_hidden_keyed, repeated
+from gaelp_ray.simulator.hidden import draw_hidden, repeated
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 
 LANDSCAPE = load_market("airfrance-search").landscape
@@ -31,7 +31,7 @@ CONDITIONS = {
 def truth_of(flights, first=0, **changes):
     landscape = replace(LANDSCAPE, **changes)
     numbers = np.arange(first, first + flights)
-    truth = draw_hidden_keyed(Cells(8, numbers[:, None], np.array(0), np.arange(S)), landscape)
+    truth = draw_hidden(Cells(8, numbers[:, None], np.array(0), np.arange(S)), landscape)
     # Budgets that buy a few clicks, and some that buy the whole market.
     return replace(truth, budget=truth.budget * 10.0 ** (3.0 * np.sin(numbers)))
 

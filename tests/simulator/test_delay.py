@@ -79,7 +79,7 @@ class Watched:
         self.pending, self.rewards = [], []
         for _ in range(HOURS):
             _, reward, *_ = env.step(np.full((flights, LAND.channels), -0.22, np.float32))
-            self.pending.append(np.broadcast_to(env._ledger.pending, (flights, LAND.channels)))
+            self.pending.append(np.array(np.broadcast_to(env._ledger.pending, (flights, LAND.channels))))
             self.rewards.append(reward)
         self.totals: FlightTotals = env.totals()
 

@@ -1,5 +1,6 @@
 """Fatigue: what won impressions cost in click-through rate, and that expectations know it."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_clicks_come_at_the_tired_rate():
     random = KeyedStream(3, replace(LAND, ctr_log_sd=0.0, volume_log_sd=0.0), np.arange(flights))
     hidden, ledger = random.hidden(), random.ledger(np.full(flights, 1e12))
     tired, actions = LAND.log_fatigue(0.5 * 7.0 * LAND.volume), np.zeros((flights, S), np.float32)
-    fresh = random.draw(hidden, ledger, actions).outcome
+    fresh = deepcopy(random.draw(hidden, ledger, actions).outcome)
     ledger.log_fatigue = np.tile(tired, (flights, 1))
     late = random.draw(hidden, ledger, actions).outcome
     shown = fresh.impressions.sum(axis=0)

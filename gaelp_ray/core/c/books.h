@@ -120,19 +120,23 @@ static void close_flight(const Books *b, Int flight) {
     overall[5] = (float)b->log_budget[flight];
 }
 
-/* Book an hour: Ledger.book(), and Ledger.observe() of the next. */
-EXPORT void gaelp_close(const Books *b) {
+/* Book an hour of flights from `from` to before `end`: Ledger.book(), and Ledger.observe() of the next. */
+static void close_flights(const Books *b, Int from, Int end) {
     double features[PER_CHANNEL][BLOCK];
-    Int cells = b->flights * b->channels, width = PER_CHANNEL * b->channels + OVERALL;
-    for (Int first = 0; first < cells; first += BLOCK) {
+    Int cells = end * b->channels, width = PER_CHANNEL * b->channels + OVERALL;
+    for (Int first = from * b->channels; first < cells; first += BLOCK) {
         Int n = length(cells, first);
         add_block(b, first, n, features);
         for (Int feature = 0; feature < PER_CHANNEL; feature++) {
-            for (Int i = 0, flight = first / b->channels, s = first % b->channels; i < n; i++) {
-                b->observation[flight * width + feature * b->channels + s] = (float)features[feature][i];
-                if (++s == b->channels) s = 0, flight++;
+            float *place = b->observation + first / b->channels * width + feature * b->channels;
+            for (Int i = 0, s = first % b->channels; i < n; i++) {
+                place[s] = (float)features[feature][i];
+                if (++s == b->channels) s = 0, place += width;
             }
         }
     }
-    for (Int flight = 0; flight < b->flights; flight++) close_flight(b, flight);
+    for (Int flight = from; flight < end; flight++) close_flight(b, flight);
 }
+
+/* The same of all flights. */
+EXPORT void gaelp_close(const Books *b) { close_flights(b, 0, b->flights); }

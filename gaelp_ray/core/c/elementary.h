@@ -180,16 +180,20 @@ EXPORT void gaelp_ndtr(Int n, const double *restrict x, double *restrict y) {
 
 /* Of a block: the centre for all, then the tails, gathered. */
 static void ndtri_block(Int n, const double *restrict p, double *restrict x) {
-    Int outer = 0, place[BLOCK];
+    Int outer = 0, place[BLOCK], outside[BLOCK];
     double tail[BLOCK], r[BLOCK];
-    for (Int i = 0; i < n; i++) x[i] = ndtri_centre(p[i] - 0.5);
+    for (Int i = 0; i < n; i++) {
+        x[i] = ndtri_centre(p[i] - 0.5);
+        outside[i] = !in_centre(p[i] - 0.5);
+    }
+    /* Integers alone: compilers make a branch of a choice between numbers. */
     for (Int i = 0; i < n; i++) {
         place[outer] = i;
-        tail[outer] = p[i] < 0.5 ? p[i] : 1.0 - p[i];
-        outer += !in_centre(p[i] - 0.5);
+        outer += outside[i];
     }
+    for (Int j = 0; j < outer; j++) r[j] = p[place[j]];
     for (Int j = 0; j < outer; j++) {
-        r[j] = __builtin_sqrt(-log_(tail[j]));
+        r[j] = __builtin_sqrt(-log_(r[j] < 0.5 ? r[j] : 1.0 - r[j]));
         tail[j] = ndtri_tail(r[j]);
     }
     for (Int j = 0; j < outer; j++) {

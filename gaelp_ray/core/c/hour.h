@@ -162,16 +162,17 @@ static int may_run_out(const Hour *h, Int flight) {
     return capped | (most(least(bills, upper_bound(mean, variance, largest)), cost) > h->purse[flight]);
 }
 
-/* Everything of an hour as if money did not run out, and which flights it may run out for. Returns the most clicks that
- * one of these has. */
-EXPORT Int gaelp_draw(const Hour *h) {
+/* Everything of an hour as if money did not run out, and which flights it may run out for, of flights from `first` to
+ * before `end`. Returns the most clicks that one of these has. */
+static Int draw_flights(const Hour *h, Int first, Int end) {
     double longest = 0.0;
-    for (Int i = 0; i < h->cells; i += BLOCK) {
-        if (h->prices->first_price) clear_first_price_block(h, i, length(h->cells, i));
-        else clear_block(h, i, length(h->cells, i));
-        draw_block(h, i, length(h->cells, i));
+    for (Int i = first * h->channels; i < end * h->channels; i += BLOCK) {
+        Int n = length(end * h->channels, i);
+        if (h->prices->first_price) clear_first_price_block(h, i, n);
+        else clear_block(h, i, n);
+        draw_block(h, i, n);
     }
-    for (Int flight = 0; flight < h->cells / h->channels; flight++) {
+    for (Int flight = first; flight < end; flight++) {
         h->may_run_out[flight] = (uint8_t)may_run_out(h, flight);
         double clicks = 0.0;
         for (Int i = flight * h->channels; i < (flight + 1) * h->channels; i++) clicks += h->clicks[i];
@@ -179,6 +180,9 @@ EXPORT Int gaelp_draw(const Hour *h) {
     }
     return (Int)longest;
 }
+
+/* The same of all flights. */
+EXPORT Int gaelp_draw(const Hour *h) { return draw_flights(h, 0, h->cells / h->channels); }
 
 /* The clicks of a flight, one by one; `order` are their places in the other arrays, in order of time. */
 typedef struct {
@@ -268,12 +272,17 @@ static void serve_flight(const Hour *h, Int first, Clicks *all, double *served) 
 }
 
 /* Serve the clicks of the flights that may run out of money one by one. Needs room for `longest` clicks, as
- * gaelp_draw() returned it: 2 numbers and 4 integers each, and S numbers. */
-EXPORT void gaelp_serve(const Hour *h, Int longest, double *numbers, Int *integers) {
+ * draw_flights() returned it: 2 numbers and 4 integers each, and S numbers. */
+static void serve_flights(const Hour *h, Int first, Int end, Int longest, double *numbers, Int *integers) {
     Clicks all = {0, numbers, numbers + longest, integers, integers + longest, integers + 2 * longest,
                   integers + 3 * longest};
-    for (Int flight = 0; flight < h->cells / h->channels; flight++)
+    for (Int flight = first; flight < end; flight++)
         if (h->may_run_out[flight]) serve_flight(h, flight * h->channels, &all, numbers + 2 * longest);
+}
+
+/* The same of all flights. */
+EXPORT void gaelp_serve(const Hour *h, Int longest, double *numbers, Int *integers) {
+    serve_flights(h, 0, h->cells / h->channels, longest, numbers, integers);
 }
 
 /* What follows from the clicks that were served, for n cells from `first` on. */
@@ -308,6 +317,10 @@ static void book_block(const Hour *h, Int first, Int n) {
 }
 
 /* The rest of an hour, when `clicks`, `sold`, `cost` and `rest` are those before the money ran out. */
-EXPORT void gaelp_book(const Hour *h) {
-    for (Int i = 0; i < h->cells; i += BLOCK) book_block(h, i, length(h->cells, i));
+static void book_flights(const Hour *h, Int first, Int end) {
+    for (Int i = first * h->channels; i < end * h->channels; i += BLOCK)
+        book_block(h, i, length(end * h->channels, i));
 }
+
+/* The same of all flights. */
+EXPORT void gaelp_book(const Hour *h) { book_flights(h, 0, h->cells / h->channels); }

@@ -15,7 +15,10 @@
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
+#include "multiplier.h"
 #include "optimum.h"
+#include "dual.h"
+#include "flight.h"
 
 #define ABI_VERSION 2
 

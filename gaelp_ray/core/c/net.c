@@ -11,6 +11,10 @@
 
 #include <stdint.h>
 
+#if !defined(__clang__)
+#pragma GCC optimize("no-tree-loop-distribute-patterns") /* which would make calls of memcpy and memset out of loops */
+#endif
+
 #define EXPORT __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 24")

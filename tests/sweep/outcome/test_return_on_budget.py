@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gaelp_ray.agents import make_agent
-from gaelp_ray.agents.dual import BayesDual
+from gaelp_ray.agents.base import FixedBidder
+from gaelp_ray.agents.dual import BayesDual, Planner
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.evidence.contest import duels
 from gaelp_ray.market import load_market
@@ -22,13 +23,27 @@ FLIGHTS = 512
 MARKET = load_market("airfrance-search")
 
 
-class Underspender(BayesDual):
-    """BayesDual that plans for 91.5 % of the budget."""
+class SparingPlanner(Planner):
+    """Plans for 91.5 % of the budget."""
 
     def _outlook(self, view, t):
         outlook, now = super()._outlook(view, t)
         kept_back = 0.085 * self._market.budget * np.exp(view.overall("log_budget"))
         return replace(outlook, budget=np.maximum(outlook.budget - kept_back, 0.0)), now
+
+
+class Underspender(FixedBidder):
+    """BayesDual with such plans."""
+
+    def __init__(self, config, market):
+        self._config, self._market = config, market
+
+    def begin(self, flights, rng):
+        self._planner, self._hour = SparingPlanner(self._config, self._market, flights), 0
+
+    def act(self, obs, explore=False):
+        self._hour += 1
+        return self._planner.plan(obs, self._hour - 1)
 
 
 @pytest.fixture(scope="module")

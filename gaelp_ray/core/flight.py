@@ -1,0 +1,124 @@
+"""Whole flights in C, planned by BayesDual: the structure of flight.h."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gaelp_ray.core.books import CompiledBooks
+from gaelp_ray.core.dual import CompiledDual
+from gaelp_ray.core.hour import Booked, CompiledHour, Drawn
+from gaelp_ray.core.structure import INT, REAL, Pointers, arrays
+from gaelp_ray.records import FloatArray
+
+HOURS = ("traffic", "traffic_passed", "time_left", "hour_sin", "hour_cos")
+"""What the books are told of each hour, (H,) each."""
+
+FIRST_ROOM = 4096
+"""Clicks of a flight in one hour that are served one by one; there is more room where an hour has more."""
+
+
+class Parts(NamedTuple):
+    """What flies: the auctions, the books and the bidder of the same B flights on S channels."""
+
+    hour: CompiledHour
+    books: CompiledBooks
+    planner: CompiledDual
+
+
+class Truth(NamedTuple):
+    """What flights never show."""
+
+    volume_share: FloatArray  # (H, B)
+    log_price: FloatArray  # (H, B, S)
+    conversion_rate: FloatArray  # (H, B, S)
+    volume: FloatArray  # (B, S)
+    ctr: FloatArray  # (B, S)
+
+
+class Terms(NamedTuple):
+    """Of the market."""
+
+    hours: Mapping[str, FloatArray]  # under the names of HOURS
+    log_bid: FloatArray  # (S,) historical
+    action_scale: float
+    spend_cap: FloatArray | None  # (S,); None without caps
+    report_rate: float
+    fatigue: bool
+
+
+class Flown(NamedTuple):
+    """What flights leave."""
+
+    reward: FloatArray  # (H, B) revenue / budget, of every hour
+    observation: npt.NDArray[np.float32]  # (B, D) at the end
+    pending: npt.NDArray[np.int64]  # (B, S)
+
+
+class _Flights(ctypes.Structure):
+    """`Flights` of flight.h."""
+
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        *(("expected", INT), ("report_rate", REAL), ("action_scale", REAL)),
+        *arrays(*HOURS, *Truth._fields, "log_bid", "spend_cap", "reward"),
+        *arrays("action", "log_bids", "hour_volume", "hour_ctr", "cap", "open"),
+        *((name, INT) for name in ("first", "hour", "planned", "room")),
+        *arrays("numbers", "integers"),
+    ]
+
+
+def fly(
+    library: ctypes.CDLL, parts: Parts, truth: Truth, terms: Terms, start: tuple[npt.NDArray[np.float32], bool]
+) -> Flown:
+    """Fly all hours; the books and the bidder are then as after the last.
+
+    start: the first observations, (B, D), and whether rewards count expected revenue.
+    """
+    library.gaelp_fly.restype = INT
+    hours, flights, channels = truth.log_price.shape
+    capped, shape = terms.spend_cap is not None, (flights, channels)
+    own = _Flights(expected=start[1], report_rate=terms.report_rate, action_scale=terms.action_scale)
+    pointers, reward, observation = Pointers(own), np.empty((hours, flights)), start[0].copy()
+    hourly = {"log_bids": np.empty(shape), "hour_volume": np.empty(shape), "action": np.empty(shape, np.float32)}
+    hourly |= {"hour_ctr": np.empty(shape)} if terms.fatigue else {}
+    hourly |= {"cap": np.empty(shape)} if capped else {}
+    hourly["open"] = np.empty(shape if capped else flights, np.bool_)
+    per_cell = {"log_bid": np.tile(terms.log_bid, flights)}
+    per_cell |= {"spend_cap": np.tile(terms.spend_cap, flights)} if terms.spend_cap is not None else {}
+    for name, array in (truth._asdict() | dict(terms.hours) | hourly | per_cell | {"reward": reward}).items():
+        pointers.set(name, array)
+    pending = _join(parts, hourly | {"ctr": hourly.get("hour_ctr", truth.ctr)}, terms.report_rate < 1.0)
+    parts.books.pointers.set("observation", observation)
+    room = FIRST_ROOM
+    while room:
+        pointers.set("numbers", np.empty(2 * room + channels))
+        pointers.set("integers", np.empty(4 * room, np.int64))
+        own.room = room
+        structures = (parts.hour.structure, parts.books.structure, parts.planner.structure)
+        room = library.gaelp_fly(ctypes.byref(own), *map(ctypes.byref, structures))
+    parts.planner.begun()
+    return Flown(reward, observation, pending)
+
+
+def _join(parts: Parts, hourly: Mapping[str, npt.NDArray[Any]], delayed: bool) -> npt.NDArray[np.int64]:
+    """Let the books read what the auctions write, and these what the books have; returns the conversions that wait."""
+    hour, books = parts.hour, parts.books
+    shape = hourly["log_bids"].shape
+    drawn = {name: np.empty(shape) for name in (*Drawn._fields, "revenue")}
+    booked = {name: np.zeros(shape, np.int64) for name in Booked._fields}
+    known = {"log_bid": hourly["log_bids"], "volume": hourly["hour_volume"], "ctr": hourly["ctr"]}
+    known |= {"purse": books.pointers.array("budget_left"), "cap": hourly.get("cap")}
+    known |= {"pending": booked["still_pending"] if delayed else None}
+    for name, array in (drawn | booked | known).items():
+        hour.pointers.set(name, array)
+    read = {"cost": drawn["cost"], "revenue": drawn["revenue"], "win_rate": drawn["win"], "price": drawn["mean"]}
+    read |= {"bid": drawn["bid"], "open": hourly["open"], "earned": np.empty(shape[0])}
+    read |= {"impressions": booked["impressions"], "clicks": booked["served"], "conversions": booked["conversions"]}
+    for name, array in read.items():
+        books.pointers.set(name, array)
+    books.structure.delayed, books.structure.open_by_channel = delayed, "cap" in hourly
+    return booked["still_pending"]
