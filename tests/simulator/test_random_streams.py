@@ -118,7 +118,7 @@ def digest_of(market: Market) -> str:
         (MARKET, "bb3bb81663489c73"),
         (HARD, "b0dc72ca26260160"),
         (MARKET.variant(auction="first_price"), "76d5595797c4c933"),
-        (load_market("ipinyou-display"), "cef1772dc6496fee"),
+        (load_market("ipinyou-display"), "6e38f8e5437bd288"),
     ],
     ids=["plain", "hard", "first price", "tables"],
 )
