@@ -20,6 +20,7 @@ from gaelp_ray.agents import Agent
 from gaelp_ray.agents.base import PlannedAgent
 from gaelp_ray.config import GAELPExperimentConfig
 from gaelp_ray.evidence.intervals import summarise
+from gaelp_ray.market import Market
 from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import Evaluation, FlightTotals, FloatArray, Rollout, logged_episode
 from gaelp_ray.simulator import AdCampaignVectorEnv
@@ -197,8 +198,15 @@ def evaluate(agent: Agent, world: World, episodes: int, seeds: Sequence[int], co
     `seeds` names the flights: the same ones bring every agent the same hidden markets (common random numbers), which
     is what makes paired comparisons sharp. Use a Stream as the second entry.
     """
-    parts = [fly_batch(agent, world, flights, [*seeds, n]) for n, flights in batches(episodes)]
-    return summarise(FlightTotals.concatenate(parts), confidence)
+    return evaluate_all([agent], world, episodes, seeds, confidence)[0]
+
+
+def evaluate_all(
+    agents: Sequence[Agent], world: World, episodes: int, seeds: Sequence[int], confidence: float = 0.95
+) -> list[Evaluation]:
+    """evaluate() of several agents on the same flights, which takes less time than of each by itself."""
+    parts = [list(fly_all(agents, world, flights, [*seeds, n])) for n, flights in batches(episodes)]
+    return [summarise(FlightTotals.concatenate(flown), confidence) for flown in zip(*parts, strict=True)]
 
 
 def batches(episodes: int) -> list[tuple[int, int]]:
@@ -211,9 +219,16 @@ def batches(episodes: int) -> list[tuple[int, int]]:
 
 def fly_batch(agent: Agent, world: World, flights: int, seeds: Sequence[int]) -> FlightTotals:
     """One numpy batch of fresh flights without exploration, determined by `seeds`."""
-    env = fresh_flights(world, flights)
-    fly_whole(env, agent, (seeds, seeds), explore=False)
-    return env.totals()
+    return next(fly_all([agent], world, flights, seeds))
+
+
+def fly_all(agents: Sequence[Agent], world: World, flights: int, seeds: Sequence[int]) -> Iterator[FlightTotals]:
+    """fly_batch() of each agent; in a market, hidden state and the hindsight optimum are computed once for all."""
+    common = fresh_flights(world, flights) if isinstance(world, Market) else None
+    for agent in agents:
+        env = common or fresh_flights(world, flights)
+        fly_whole(env, agent, (seeds, seeds), explore=False)
+        yield env.totals()
 
 
 def flight_seed(entropy: Sequence[int]) -> int:

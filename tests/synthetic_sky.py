@@ -45,7 +45,8 @@ class Sky:
         self.seeds.append(tuple(int(seed) for seed in seeds[1:]))
         if stream == Stream.MARKETS:
             self.noise.append({arm.market["departures"]["day_log_sd"]["value"] for arm in arms})
-        tell(len(labels), len(labels))
+        episodes = len(labels) * sum(count for _, count in parts)
+        tell(episodes, episodes)
         lost = {label: "ValueError: no" for label in labels if (label, stream) in self.lost}
         return {label: self.flights(label, seeds, parts) for label in labels if label not in lost}, lost
 
@@ -54,7 +55,7 @@ class Ear(Silence):
     def __init__(self):
         self.heard, self.noted = [], []
 
-    def stage(self, text, done, total):
+    def stage(self, text, done, total, unit=""):
         self.heard.append((text, done, total))
 
     def note(self, text):

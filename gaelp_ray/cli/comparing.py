@@ -17,7 +17,7 @@ from gaelp_ray.errors import InputError, ModelError
 from gaelp_ray.evidence.contest import Duel, duels
 from gaelp_ray.records import SCORE, Evaluation
 from gaelp_ray.retrieval import find_model
-from gaelp_ray.training import Stream, evaluate
+from gaelp_ray.training import Stream, evaluate_all
 from gaelp_ray.worlds import World, market_named
 
 METRICS = (SCORE, "roas", "delivery", "optimality")
@@ -50,10 +50,10 @@ def compare_models(
     """
     opened = _opened(models, storage)
     place, world = _common(dict(zip(models, opened.values(), strict=True)), market)
-    flown = {}
-    for label, model in opened.items():
-        with err.status(f"{episodes} flights of {label}"):
-            flown[label] = evaluate(model.agent, world, episodes, [seed, Stream.EVALUATION], confidence)
+    agents = [model.agent for model in opened.values()]
+    with err.status(f"{episodes} flights of each of {len(agents)} models"):
+        evaluated = evaluate_all(agents, world, episodes, [seed, Stream.EVALUATION], confidence)
+    flown = dict(zip(opened, evaluated, strict=True))
     facts: dict[str, Any] = {"market": place, "episodes": episodes, "seed": seed, "confidence": confidence}
     facts |= {"models": _models(models, opened, flown), "pairs": _pairs(flown, confidence)}
     facts["best"] = _best(facts["pairs"], list(flown))

@@ -19,7 +19,9 @@ from gaelp_ray.cli.columns import Column, fitted, table_lines, without_prefix
 from gaelp_ray.cli.screen import print_sentence
 from gaelp_ray.cli.tables import remarks
 from gaelp_ray.records import SCORE, score_metric, shown
+from gaelp_ray.sweep.listener import EPISODES
 from gaelp_ray.sweep.planning.plan import SweepPlan
+from gaelp_ray.tracking.bar import EpisodeRate
 
 BOTTOM = 4
 """Lines of a screen that are always free for the legend, the phase, the bar and the cursor."""
@@ -66,6 +68,7 @@ class LiveSweep:
             self._rows.setdefault(name, self._further(name)).state = state
         self._started = time.monotonic()
         self._stage = ("starting Ray", 0, 0)
+        self._stage_progress, self._rate = "", EpisodeRate()
         self._live = Live(console=console, get_renderable=self.renderable, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveSweep:
@@ -89,7 +92,7 @@ class LiveSweep:
         if result.get("iterations"):
             row.metrics = result
         finished = sum(r.state in ENDED for r in self._rows.values())
-        self._stage = ("searching", finished, len(self._rows))
+        self._set_stage("searching", finished, len(self._rows))
         if not self._console.is_terminal and state in ENDED:
             cells = " ".join(column.text(row) for column in COLUMNS)
             self._say(f"[{finished}/{len(self._rows)}] {cells}")
@@ -99,11 +102,20 @@ class LiveSweep:
         first = self._rows.get(trial.rpartition("-s")[0])
         return _Row(trial, "", first.iterations if first else 0)
 
-    def stage(self, text: str, done: int, total: int) -> None:
+    def stage(self, text: str, done: int, total: int, unit: str = "") -> None:
         """Redraw; on a pipe, say when a stage starts and ends."""
-        self._stage = (text, done, total)
+        if (text, done, total) == self._stage:
+            return
+        self._set_stage(text, done, total, unit)
         if not self._console.is_terminal and done in (0, total):
-            self._say(f"{text}: {done}/{total}")
+            self._say(f"{text}: {self._stage_progress}")
+
+    def _set_stage(self, text: str, done: int, total: int, unit: str = "") -> None:
+        if text != self._stage[0] or done < self._stage[1]:
+            self._rate = EpisodeRate()
+        self._stage = (text, done, total)
+        rate = self._rate.of(done) if unit == EPISODES else ""
+        self._stage_progress = " ".join(filter(None, (f"{done:,}/{total:,}", unit))) + rate
 
     def note(self, text: str) -> None:
         """Above the table, where it stays."""
@@ -120,7 +132,7 @@ class LiveSweep:
         listed = listed[:height]
         columns = fitted(_with_short_names(self._rows), listed, width)
         text, done, total = self._stage
-        progress = f"  {done}/{total}" if total else ""
+        progress = f"  {self._stage_progress}" if total else ""
         lines = [Text(line) for line in self._summary()]
         if listed:
             lines += table_lines(columns, listed)

@@ -73,7 +73,7 @@ class CompiledDual:
         library: the compiled core.
         known: the market.
         constants: arrays (B,) under the names of CONSTANTS.
-        first: what is remembered at first, (S, B) or (B,), and not 0.
+        first: what is remembered at first, (S, B) or (B,), and not 0: the priors of conversion rates at least.
         filters: whether levels of traffic are filtered, not counted.
     """
 
@@ -87,7 +87,7 @@ class CompiledDual:
     ) -> None:
         self._plan = library.gaelp_plan
         self._plan.argtypes, self._plan.restype = (ARRAY, INT, INT, ARRAY, ARRAY), None
-        flights, channels = len(constants["shade"]), len(known.series["log_price"])
+        channels, flights = first["prior_clicks"].shape
         self.shape = flights, channels
         self.structure = Dual(flights=flights, channels=channels, filters=filters, **known.numbers)
         self._pointers = Pointers(self.structure)
@@ -95,8 +95,8 @@ class CompiledDual:
         self._memory = {name: np.zeros(shape) for name, shape in shapes.items()}
         for name, array in first.items():
             self._memory[name][...] = array
-        for name, array in (dict(known.series) | dict(constants) | self._memory).items():
-            self._pointers.set(name, array)
+        for name, pointed in (*known.series.items(), *constants.items(), *self._memory.items()):
+            self._pointers.set(name, pointed)
         self._prices = known.prices
         self.structure.prices = self._prices.address
         self._pointers.set("work", np.empty((ROWS, channels, AT_ONCE)))

@@ -15,6 +15,8 @@ from gaelp_ray.core.hour import Booked, CompiledHour, Drawn
 from gaelp_ray.core.structure import INT, REAL, Pointers, arrays
 from gaelp_ray.records import FloatArray
 
+AnyArray = npt.NDArray[Any]
+
 HOURS = ("traffic", "traffic_passed", "time_left", "hour_sin", "hour_cos")
 """What the books are told of each hour, (H,) each."""
 
@@ -80,18 +82,16 @@ def fly(
     """
     library.gaelp_fly.restype = INT
     hours, flights, channels = truth.log_price.shape
-    capped, shape = terms.spend_cap is not None, (flights, channels)
+    shape = flights, channels
     own = _Flights(expected=start[1], report_rate=terms.report_rate, action_scale=terms.action_scale)
     pointers, reward, observation = Pointers(own), np.empty((hours, flights)), start[0].copy()
-    hourly = {"log_bids": np.empty(shape), "hour_volume": np.empty(shape), "action": np.empty(shape, np.float32)}
-    hourly |= {"hour_ctr": np.empty(shape)} if terms.fatigue else {}
-    hourly |= {"cap": np.empty(shape)} if capped else {}
-    hourly["open"] = np.empty(shape if capped else flights, np.bool_)
-    per_cell = {"log_bid": np.tile(terms.log_bid, flights)}
-    per_cell |= {"spend_cap": np.tile(terms.spend_cap, flights)} if terms.spend_cap is not None else {}
-    for name, array in (truth._asdict() | dict(terms.hours) | hourly | per_cell | {"reward": reward}).items():
+    hourly = _hourly(shape, terms)
+    per_cell = {"log_bid": np.tile(terms.log_bid, flights), "reward": reward}
+    if terms.spend_cap is not None:
+        per_cell["spend_cap"] = np.tile(terms.spend_cap, flights)
+    for name, array in (*truth._asdict().items(), *terms.hours.items(), *hourly.items(), *per_cell.items()):
         pointers.set(name, array)
-    pending = _join(parts, hourly | {"ctr": hourly.get("hour_ctr", truth.ctr)}, terms.report_rate < 1.0)
+    pending = _join(parts, hourly, truth.ctr, terms.report_rate < 1.0)
     parts.books.pointers.set("observation", observation)
     room = FIRST_ROOM
     while room:
@@ -104,20 +104,46 @@ def fly(
     return Flown(reward, observation, pending)
 
 
-def _join(parts: Parts, hourly: Mapping[str, npt.NDArray[Any]], delayed: bool) -> npt.NDArray[np.int64]:
+def _hourly(shape: tuple[int, int], terms: Terms) -> dict[str, AnyArray]:
+    """Room for an hour, which the next one overwrites."""
+    hourly: dict[str, AnyArray] = {name: np.empty(shape) for name in ("log_bids", "hour_volume")}
+    hourly["action"] = np.empty(shape, np.float32)
+    hourly["open"] = np.empty(shape[0] if terms.spend_cap is None else shape, np.bool_)
+    if terms.fatigue:
+        hourly["hour_ctr"] = np.empty(shape)
+    if terms.spend_cap is not None:
+        hourly["cap"] = np.empty(shape)
+    return hourly
+
+
+def _join(parts: Parts, hourly: Mapping[str, AnyArray], ctr: FloatArray, delayed: bool) -> npt.NDArray[np.int64]:
     """Let the books read what the auctions write, and these what the books have; returns the conversions that wait."""
     hour, books = parts.hour, parts.books
     shape = hourly["log_bids"].shape
     drawn = {name: np.empty(shape) for name in (*Drawn._fields, "revenue")}
     booked = {name: np.zeros(shape, np.int64) for name in Booked._fields}
-    known = {"log_bid": hourly["log_bids"], "volume": hourly["hour_volume"], "ctr": hourly["ctr"]}
-    known |= {"purse": books.pointers.array("budget_left"), "cap": hourly.get("cap")}
-    known |= {"pending": booked["still_pending"] if delayed else None}
-    for name, array in (drawn | booked | known).items():
+    known: dict[str, AnyArray | None] = {
+        "log_bid": hourly["log_bids"],
+        "volume": hourly["hour_volume"],
+        "ctr": hourly.get("hour_ctr", ctr),
+        "purse": books.pointers.array("budget_left"),
+        "cap": hourly.get("cap"),
+        "pending": booked["still_pending"] if delayed else None,
+    }
+    for name, array in (*drawn.items(), *booked.items(), *known.items()):
         hour.pointers.set(name, array)
-    read = {"cost": drawn["cost"], "revenue": drawn["revenue"], "win_rate": drawn["win"], "price": drawn["mean"]}
-    read |= {"bid": drawn["bid"], "open": hourly["open"], "earned": np.empty(shape[0])}
-    read |= {"impressions": booked["impressions"], "clicks": booked["served"], "conversions": booked["conversions"]}
+    read: dict[str, AnyArray] = {
+        "impressions": booked["impressions"],
+        "clicks": booked["served"],
+        "conversions": booked["conversions"],
+        "cost": drawn["cost"],
+        "revenue": drawn["revenue"],
+        "win_rate": drawn["win"],
+        "price": drawn["mean"],
+        "bid": drawn["bid"],
+        "open": hourly["open"],
+        "earned": np.empty(shape[0]),
+    }
     for name, array in read.items():
         books.pointers.set(name, array)
     books.structure.delayed, books.structure.open_by_channel = delayed, "cap" in hourly

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 INT, WORD, REAL, ARRAY = ctypes.c_int64, ctypes.c_uint64, ctypes.c_double, ctypes.c_void_p
 
 
-_nothing_at = (ctypes.c_char * 0).from_buffer
+_nothing_at: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer
 
 
 def address(array: npt.NDArray[Any]) -> int:

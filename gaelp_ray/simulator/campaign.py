@@ -76,20 +76,25 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         self.single_action_space = gymnasium.spaces.Box(-1.0, 1.0, (self.landscape.channels,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._flights: tuple[int | None, int] = (None, 0)  # the seed, and the number of the first
         self._hidden: Hidden | None = None
+        self._optimum: Optimum | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Start B new flights. With a seed, everything hidden and every draw that follows is determined by it.
 
+        With the seed of the flights before, which another bidder is to fly, what is hidden is not drawn again.
+
         Raises ValueError for a seed of more than 64 bits.
         """
         super().reset(seed=seed)
-        self._random = self._new_random(seed, (options or {}).get("first_flight", 0))
-        self._hidden = self._random.hidden()
+        flights = seed, (options or {}).get("first_flight", 0)
+        self._random = self._new_random(*flights)
+        if self._hidden is None or seed is None or flights != self._flights:
+            self._flights, self._hidden, self._optimum = flights, self._random.hidden(), None
         self._ledger = self._random.ledger(self._hidden.budget)
-        self._optimum: Optimum | None = None
         return self._ledger.observe(), {}
 
     def _new_random(self, seed: int | None, first_flight: int) -> KeyedStream:
@@ -140,16 +145,14 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     def fly(self, planner: CompiledDual) -> tuple[FloatArray, dict[str, Any]] | None:
         """Every hour of flights that reset() has just started, planned and flown in C: the bits of single steps.
 
-        Returns the rewards, (168, B), and the last step's info. None where the compiled core does not serve the market,
-        the stream or the reward, or the planner is one of other flights: then nothing has happened, and step() is the
-        way.
+        Returns the rewards, (168, B), and the last step's info. None where C does not compute the reward, or plans for
+        other flights: then nothing has happened, and step() is the way.
         """
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before fly()")
-        random, served = self._random, self.reward != "regret" and planner.shape == self.action_space.shape
-        if not served or not isinstance(random, KeyedStream):
+        if self.reward == "regret" or planner.shape != self.action_space.shape:
             return None
-        rewards = fly_in_c(random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
+        rewards = fly_in_c(self._random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
         return None if rewards is None else (rewards, self._final_info())
 
     def totals(self) -> FlightTotals:

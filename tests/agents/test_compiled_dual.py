@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from price_shapes import SHAPES, of_channels
 
 from gaelp_ray.agents import compiled_dual
 from gaelp_ray.agents.compiled_dual import compiled_planner
@@ -15,7 +16,7 @@ from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.market import load_market
 from gaelp_ray.market.landscape import HOURS
 from gaelp_ray.market.observation import PER_CHANNEL, pack
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.prices import Pricing
 from gaelp_ray.sections import DualConfig
 
 LANDSCAPE = load_market("airfrance-search").landscape
@@ -108,18 +109,29 @@ def test_hours_of_every_market(libraries, monkeypatch, rng, condition, traffic):
     assert_plans_are_equal(monkeypatch, libraries, DualConfig(traffic=traffic), landscape, seen)
 
 
-@pytest.mark.parametrize("channels", [1, 20])
-def test_channels_with_prices_of_their_own(libraries, monkeypatch, rng, channels):
-    pick = np.arange(channels) % LANDSCAPE.channels
-    per_channel = {
-        field.name: getattr(LANDSCAPE, field.name)[pick]
-        for field in fields(LANDSCAPE)
-        if np.shape(getattr(LANDSCAPE, field.name)) == (LANDSCAPE.channels,)
-    }
-    shape = Lognormal(np.exp(rng.uniform(-3.0, 1.0, channels)), channels)
-    landscape = replace(LANDSCAPE, **per_channel, pricing=Pricing(shape))
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("name", ["airfrance-search", "ipinyou-display", "kag-social"])
+def test_hours_of_shipped_markets(libraries, monkeypatch, rng, name, auction):
+    landscape = load_market(name).variant(auction=auction, fatigue_half_life=1.0).landscape
+    landscape = replace(landscape, spend_cap=np.linspace(0.05, 1.0, landscape.channels))
+    seen = {t: observations(rng, landscape.channels, 70, t) for t in (0, 1, 24, 100)}
+    assert_plans_are_equal(monkeypatch, libraries, config_of(rng, 70), landscape, seen)
+
+
+@pytest.fixture(params=[1, 20])
+def landscape(request):
+    return of_channels(LANDSCAPE, request.param)
+
+
+@pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_kind_of_prices(libraries, monkeypatch, landscape, shape, first_price):
+    rng, channels = np.random.default_rng(3), landscape.channels
+    landscape = replace(landscape, pricing=Pricing(SHAPES[shape](rng, channels), first_price))
+    harder = replace(landscape, fatigue_rate=0.7, spend_cap=rng.uniform(0.05, 1.0, channels))
     seen = {t: observations(rng, channels, 70, t) for t in (0, 1, 50)}
     assert_plans_are_equal(monkeypatch, libraries, config_of(rng, 70), landscape, seen)
+    assert_plans_are_equal(monkeypatch, libraries, config_of(rng, 70), harder, seen)
 
 
 @pytest.mark.parametrize("traffic", ["counts", "filter"])
@@ -139,11 +151,9 @@ def test_first_plan_may_be_made_in_any_hour(libraries, monkeypatch, rng):
     assert_plans_are_equal(monkeypatch, libraries, DualConfig(), LANDSCAPE, seen)
 
 
-def test_numpy_plans_what_c_does_not_serve(libraries, monkeypatch):
+def test_numpy_plans_without_the_core(libraries, monkeypatch):
     monkeypatch.setattr(compiled_dual, "load", lambda: library.Core(next(iter(libraries.values())), ""))
-    first_price = replace(LANDSCAPE, pricing=replace(LANDSCAPE.pricing, first_price=True))
     assert isinstance(compiled_planner(DualConfig(), LANDSCAPE, 3), CompiledDual)
-    assert compiled_planner(DualConfig(), first_price, 3) is None
     monkeypatch.setattr(compiled_dual, "load", lambda: library.Core(None, "numpy"))
     assert compiled_planner(DualConfig(), LANDSCAPE, 3) is None
 

@@ -10,6 +10,7 @@ from terminal import Terminal
 
 from gaelp_ray.cli.live import LiveSweep
 from gaelp_ray.records import SCORE
+from gaelp_ray.sweep.listener import EPISODES
 from gaelp_ray.sweep.planning.plan import plan_sweep
 
 SWEEP = """\
@@ -97,4 +98,18 @@ def test_live_on_a_pipe_says_each_end_in_a_line_with_the_whole_name(plan):
     assert lines == [
         "[1/28] roas_asha-of-many-default BayesDual completed 1/2 0.000 99.1% 95.2% 1.5",
         "[2/28] roas_asha-of-many-00 BayesDual stopped 1/2 10.500 99.1% 95.2% 1.5",
+    ]
+
+
+def test_live_says_how_many_episodes_a_second_a_stage_flies(plan, monkeypatch):
+    console, seconds = Console(file=io.StringIO(), width=80), iter(range(100))
+    live = LiveSweep(plan, console)
+    monkeypatch.setattr("gaelp_ray.tracking.bar.time.monotonic", lambda: next(seconds))
+    for done in (0, 0, 3072, 6144):
+        live.stage("racing the best", done, 6144, EPISODES)
+    live.stage("publishing", 1, 1)
+    assert console.file.getvalue().splitlines() == [
+        "racing the best: 0/6,144 episodes",
+        "racing the best: 6,144/6,144 episodes, 3,100 episodes/s",
+        "publishing: 1/1",
     ]

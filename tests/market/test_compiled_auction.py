@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from price_shapes import SHAPES, of_channels
 
 from gaelp_ray.core import library
 from gaelp_ray.market import compiled_auction, load_market
@@ -14,7 +15,7 @@ from gaelp_ray.market.compiled_auction import auction_of
 from gaelp_ray.market.compiled_prices import prices_in_c
 from gaelp_ray.market.elementary import exp
 from gaelp_ray.market.keyed_auction import SINGLY, draw_keyed
-from gaelp_ray.market.prices import Lognormal, Pricing, Table
+from gaelp_ray.market.prices import Pricing
 from gaelp_ray.market.stream import Cells
 
 SEED = 2**63 + 5
@@ -100,38 +101,15 @@ def test_hours_with_late_conversions(assert_equal_bits, rng, report_rate):
     assert outcome.pending.any() == (report_rate < 1.0)
 
 
-def of_channels(channels, pricing):
-    """The base market with so many channels."""
-    pick = np.arange(channels) % LANDSCAPE.channels
-    per_channel = {
-        field.name: getattr(LANDSCAPE, field.name)[pick]
-        for field in fields(LANDSCAPE)
-        if np.shape(getattr(LANDSCAPE, field.name)) == (LANDSCAPE.channels,)
-    }
-    return replace(LANDSCAPE, **per_channel, pricing=pricing, order_value_shape=0.3)
-
-
-def a_table(rng, rows):
-    """Prices up to 6 in 37 bins, some of them and the first ones empty; up to half of the auctions cannot be won."""
-    shares = rng.gamma(0.5, 1.0, (rows, 37)) * (rng.random((rows, 37)) < 0.7)
-    shares[:, :2] = 0.0
-    chances = np.pad(np.cumsum(shares, axis=1), ((0, 0), (1, 0)))
-    return Table(6.0 / 37.0, chances / chances[:, -1:] * rng.uniform(0.5, 1.0, (rows, 1)))
-
-
-SHAPES = {
-    "one spread": lambda rng, channels: Lognormal(0.8),
-    "spreads": lambda rng, channels: Lognormal(np.exp(rng.uniform(-3.0, 1.0, channels)), channels),
-    "one table": lambda rng, channels: a_table(rng, 1),
-    "tables": a_table,
-}
-
-
 @pytest.mark.parametrize("first_price", [False, True], ids=["second price", "first price"])
 @pytest.mark.parametrize("channels", [1, 20])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_hours_of_every_kind_of_prices(assert_equal_bits, rng, shape, channels, first_price):
-    landscape = of_channels(channels, Pricing(SHAPES[shape](rng, channels), first_price))
+    landscape = replace(
+        of_channels(LANDSCAPE, channels),
+        pricing=Pricing(SHAPES[shape](rng, channels), first_price),
+        order_value_shape=0.3,
+    )
     for capped in (False, True):
         hour, log_bids = state_of(rng, landscape, 120)
         waiting = rng.poisson(5.0, hour.volume.shape)

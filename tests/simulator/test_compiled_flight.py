@@ -25,6 +25,7 @@ CONDITIONS = {
     "caps": {"spend_cap": CAPS},
     "poor": {"budget": 5.0},
     "rich": {"budget": 3e6, "volume": 100.0 * LANDSCAPE.volume},
+    "first price": {"pricing": replace(LANDSCAPE.pricing, first_price=True)},
     "all": {"report_rate": 0.3, "fatigue_rate": 2.0, "spend_cap": CAPS, "conversion_rate_drift": 0.02},
 }
 LOADED = (
@@ -35,8 +36,8 @@ LOADED = (
 
 def started(condition="base", flights=70, first_flight=0, traffic="counts", **kwargs):
     """An environment and a bidder at the start of flights."""
-    env = AdCampaignVectorEnv(flights, MARKET, **kwargs)
-    env.landscape = replace(LANDSCAPE, **CONDITIONS[condition])
+    env = AdCampaignVectorEnv(flights, **({"market": MARKET} | kwargs))
+    env.landscape = replace(env.landscape, **CONDITIONS[condition])
     bidder = BayesDual(DualConfig(traffic=traffic), env.landscape)
     bidder.begin(flights, np.random.default_rng(0))
     return env, bidder, env.reset(seed=9, options={"first_flight": first_flight} if first_flight else None)[0]
@@ -85,6 +86,14 @@ def test_flights_of_every_market(every_library, condition, traffic):
         assert in_c(condition, traffic=traffic) == by_steps(condition, traffic=traffic), level
 
 
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+@pytest.mark.parametrize("name", ["airfrance-search", "ipinyou-display", "kag-social"])
+def test_flights_of_shipped_markets(every_library, name, auction):
+    market = load_market(name).variant(auction=auction)
+    for level in every_library():
+        assert in_c(market=market) == by_steps(market=market), level
+
+
 @pytest.mark.parametrize("reward", ["ROAS_optimized", "expected_ROAS"])
 @pytest.mark.parametrize("batch", [{"flights": 1}, {"flights": 150, "copies": 3}, {"flights": 5, "first_flight": 7}])
 def test_rewards_copies_and_numbers_of_flights(every_library, batch, reward):
@@ -118,10 +127,9 @@ def test_environment_goes_on_with_new_flights(every_library):
 
 def test_flights_that_c_does_not_serve_are_left_as_they_are(every_library):
     next(every_library())
-    for kwargs in ({"stream": 1}, {"reward": "regret"}):
-        env, bidder, _ = started(**kwargs)
-        assert env.fly(bidder.planner()) is None
-        assert env._ledger.hour == 0
+    env, bidder, _ = started(reward="regret")
+    assert env.fly(bidder.planner()) is None
+    assert env._ledger.hour == 0
     env, bidder, obs = started()
     bidder.begin(3, np.random.default_rng(0))
     assert env.fly(bidder.planner()) is None  # plans for other flights

@@ -12,7 +12,7 @@ from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.prices import Lognormal, Pricing
 from gaelp_ray.market.stream import Cells
-from gaelp_ray.simulator import oracle
+from gaelp_ray.simulator import AdCampaignVectorEnv, campaign, oracle
 from gaelp_ray.simulator.hidden import draw_hidden, repeated
 from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 
@@ -96,3 +96,26 @@ def test_regret(libraries, monkeypatch, condition, flights):
         for level, loaded in libraries.items():
             use(monkeypatch, loaded)
             assert regret(hour, outcome, multiplier).tobytes() == expected.tobytes(), level
+
+
+def test_flights_started_again_keep_what_is_hidden_until_others_start(monkeypatch):
+    solved = []
+    monkeypatch.setattr(campaign, "hindsight_optimum", lambda *args: solved.append(args) or hindsight_optimum(*args))
+    env = AdCampaignVectorEnv(4)
+    action = np.zeros((4, S), np.float32)
+
+    def flown(**options):
+        env.reset(**options)
+        for _ in range(3):
+            env.step(action)
+        return env.totals()
+
+    first, again = flown(seed=1), flown(seed=1)
+    for name in ("cost", "oracle_revenue"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+    assert len(solved) == 1
+    others = [flown(seed=2), flown(seed=1, options={"first_flight": 1}), flown(), flown(), flown(seed=1)]
+    assert len(solved) == 6
+    np.testing.assert_array_equal(others[1].budget[:3], first.budget[1:])
+    assert len({totals.budget.tobytes() for totals in others}) == 5
+    np.testing.assert_array_equal(others[-1].oracle_revenue, first.oracle_revenue)

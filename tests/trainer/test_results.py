@@ -145,7 +145,7 @@ def test_reference_flies_the_very_flights_of_the_training(off):
     for name in ("episode", "budget", "oracle_revenue", "steps"):
         assert [episode[name] for episode in theirs] == [episode[name] for episode in trainer.results]
     assert all(list(episode) == list(trainer.results[0]) for episode in theirs)
-    assert all(a["total_cost"] != b["total_cost"] for a, b in zip(theirs, trainer.results, strict=True))
+    assert all(a["total_clicks"] != b["total_clicks"] for a, b in zip(theirs, trainer.results, strict=True))
     # What BayesDual earns of them by itself: its own training has the same flights, and it neither explores nor learns.
     alone = flown(SMALL.replace({"agent_type": "BayesDual"}), "BayesDual")
     assert theirs == alone.results == alone.reference_episodes()

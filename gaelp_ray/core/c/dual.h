@@ -2,8 +2,7 @@
 
 #pragma once
 
-enum { AT_ONCE = 64 }; /* flights planned together */
-enum { FIRST_STEPS = 15, NEWTON_STEPS = 4, DAY = 24 };
+enum { AT_ONCE = 64, FIRST_STEPS = 15, NEWTON_STEPS = 4, DAY = 24 };
 static const double LOG_MULTIPLIER_RANGE[2] = {-7.0, 9.0}, TODAY_PRIOR = 20.0;
 
 /* The beliefs of BayesDual about B flights on S channels. dual.py has the same structure. */
@@ -263,49 +262,55 @@ static void spend_at(const Dual *d, Int s, Int n, const double *restrict multipl
     for (Int i = 0; i < n; i++) spent[i] = scale[i] * spent[i], slope[i] = scale[i] * slope[i];
 }
 
-/* Room for the equations of a block. */
+/* The roots of n equations, from `x` on; x of by_channel() is that of cells, of spend_all() that of flights. */
 typedef struct {
-    double low[AT_ONCE], high[AT_ONCE], log_budget[AT_ONCE];
+    double low[AT_ONCE], high[AT_ONCE], log_budget[AT_ONCE], spent[AT_ONCE], slope[AT_ONCE];
     Int settled[AT_ONCE];
-} Lanes;
+    Roots roots;
+} Solver;
 
-static Roots roots_of(Int n, double *x, Lanes *l) {
-    return (Roots){n, x, l->low, l->high, l->log_budget, l->settled};
+static void start_solver(Solver *v, Int n, const double *budget, double *x) {
+    v->roots = (Roots){n, x, v->low, v->high, v->log_budget, v->settled};
+    start_roots(&v->roots, budget, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
 }
 
-/* planning.spend_all(): the multipliers that spend these budgets, from what they are on. */
+/* Returns how many equations are not settled. */
+static Int step_solver(Solver *v) {
+    return step_roots(&v->roots, v->spent, v->slope, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
+}
+
+/* What is spent up to a cap. */
+static void keep_to_cap(Int n, const double *restrict cap, double *restrict spent, double *restrict slope) {
+    for (Int i = 0; i < n; i++) {
+        slope[i] = spent[i] < cap[i] ? slope[i] : 0.0;
+        spent[i] = least(spent[i], cap[i]);
+    }
+}
+
+/* planning.spend_all(): the multipliers that spend these budgets, from those given on. */
 static void spend_all(const Dual *d, Int n, const double *budget, int capped, Int steps, double *multiplier) {
-    Lanes lanes;
-    Roots roots = roots_of(n, multiplier, &lanes);
-    double spent[AT_ONCE], slope[AT_ONCE], all_spent[AT_ONCE], all_slopes[AT_ONCE];
-    start_roots(&roots, budget, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
-    for (Int left = steps; left; left--) {
-        for (Int i = 0; i < n; i++) all_spent[i] = all_slopes[i] = 0.0;
+    Solver v;
+    double spent[AT_ONCE], slope[AT_ONCE];
+    start_solver(&v, n, budget, multiplier);
+    for (Int left = n; left && steps; steps--) {
+        for (Int i = 0; i < n; i++) v.spent[i] = v.slope[i] = 0.0;
         for (Int s = 0; s < d->channels; s++) {
             spend_at(d, s, n, multiplier, spent, slope);
-            if (capped) {
-                const double *restrict cap = work(d, CAP, s);
-                for (Int i = 0; i < n; i++) {
-                    slope[i] = spent[i] < cap[i] ? slope[i] : 0.0;
-                    spent[i] = least(spent[i], cap[i]);
-                }
-            }
-            for (Int i = 0; i < n; i++) all_spent[i] += spent[i], all_slopes[i] += slope[i];
+            if (capped) keep_to_cap(n, work(d, CAP, s), spent, slope);
+            for (Int i = 0; i < n; i++) v.spent[i] += spent[i], v.slope[i] += slope[i];
         }
-        if (!step_roots(&roots, all_spent, all_slopes, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1])) break;
+        left = step_solver(&v);
     }
 }
 
 /* planning.by_channel() of a channel with a cap. */
-static void raise_to_cap(const Dual *d, Int s, Int n, const double *restrict common, double *restrict each) {
-    Lanes lanes;
-    Roots roots = roots_of(n, each, &lanes);
-    double spent[AT_ONCE], slope[AT_ONCE];
+static void raise_to_cap(const Dual *d, Int s, Int n, const double *common, double *each) {
+    Solver v;
     for (Int i = 0; i < n; i++) each[i] = common[i];
-    start_roots(&roots, work(d, CAP, s), LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1]);
-    for (Int left = NEWTON_STEPS; left; left--) {
-        spend_at(d, s, n, each, spent, slope);
-        if (!step_roots(&roots, spent, slope, LOG_MULTIPLIER_RANGE[0], LOG_MULTIPLIER_RANGE[1])) break;
+    start_solver(&v, n, work(d, CAP, s), each);
+    for (Int left = n, steps = NEWTON_STEPS; left && steps; steps--) {
+        spend_at(d, s, n, each, v.spent, v.slope);
+        left = step_solver(&v);
     }
     for (Int i = 0; i < n; i++) each[i] = most(each[i], common[i]);
 }

@@ -15,7 +15,6 @@
 #include "hour.h"
 #include "books.h"
 #include "weeks.h"
-#include "multiplier.h"
 #include "optimum.h"
 #include "dual.h"
 #include "flight.h"

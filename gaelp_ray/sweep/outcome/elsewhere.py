@@ -11,7 +11,7 @@ from dataclasses import replace
 from gaelp_ray.evidence.intervals import summarise
 from gaelp_ray.records import Evaluation
 from gaelp_ray.results import Selection
-from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.sweep.listener import EPISODES, SweepListener
 from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.training import Stream, batches
@@ -40,7 +40,7 @@ def _flown(flying: list[Arm], plan: SweepPlan, listener: SweepListener) -> dict[
     for before, (name, market) in enumerate(plan.other_markets.items()):
 
         def tell(done: int, total: int, before: int = before) -> None:
-            listener.stage("flying in the other markets", before * total + done, number * total)
+            listener.stage("flying in the other markets", before * total + done, number * total, EPISODES)
 
         # The seeds are the same in every market: no number depends on which others are in the list.
         there, seeds = [arm.through(market) for arm in flying], [plan.spec.seed, Stream.MARKETS]

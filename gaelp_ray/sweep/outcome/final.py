@@ -15,7 +15,7 @@ from gaelp_ray.evidence.intervals import summarise
 from gaelp_ray.market import Market
 from gaelp_ray.records import Evaluation, FlightTotals
 from gaelp_ray.results import Candidate, PlayOff, Raced, RaceFacts, Selection, TrialResult, TrialStatus
-from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.sweep.listener import EPISODES, SweepListener
 from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.outcome.elsewhere import in_other_markets
 from gaelp_ray.sweep.outcome.playoff import play_off
@@ -113,7 +113,7 @@ class _Stage:
 
     def _fly_weights(self, models: Mapping[str, Path]) -> tuple[dict[str, FlightTotals], dict[str, str]]:
         arms = [Arm.from_checkpoint(label, path, self.plan.market) for label, path in models.items()]
-        tell = partial(self.listener.stage, "choosing among the kept models")
+        tell = partial(self.listener.stage, "choosing among the kept models", unit=EPISODES)
         return fly_arms(arms, [(0, EVALUATION_BATCH)], [self.plan.spec.seed, Stream.WEIGHTS], tell)
 
     def race(self, racing: Sequence[TrialResult]) -> Race:
@@ -124,15 +124,17 @@ class _Stage:
 
         def fly(left: Sequence[str], number: int, flights: int) -> Mapping[str, FlightTotals]:
             nonlocal spent
-            self.listener.stage("racing the best", spent, budget)
             seeds = [self.plan.spec.seed, Stream.SELECTION]
-            flown, lost = fly_arms([self.arms[arm] for arm in left], [(number, flights)], seeds, _unheard)
+            flown, lost = fly_arms([self.arms[arm] for arm in left], [(number, flights)], seeds, tell)
             self.failed |= lost
             spent += flights * len(left)
             return flown
 
+        def tell(done: int, _: int) -> None:
+            self.listener.stage("racing the best", spent + done, budget, EPISODES)
+
         run = race(labels, Rules(rules.confidence, budget, self.eligibility.of_any_flights), fly)
-        self.listener.stage("racing the best", spent, spent)
+        self.listener.stage("racing the best", spent, spent, EPISODES)
         return run
 
     def confirm(self, run: Race, racing: Sequence[TrialResult]) -> Verdict:
@@ -167,7 +169,7 @@ class _Stage:
     def _fly(self, labels: Sequence[str], stream: Stream, stage: str) -> Mapping[str, FlightTotals]:
         """The sweep's number of flights; others at each attempt."""
         spec = self.plan.spec
-        arms, tell = [self.arms[label] for label in labels], partial(self.listener.stage, stage)
+        arms, tell = [self.arms[label] for label in labels], partial(self.listener.stage, stage, unit=EPISODES)
         flown, lost = fly_arms(arms, batches(spec.select.episodes), [spec.seed, stream, self.attempts], tell)
         self.failed |= lost
         return flown
@@ -201,7 +203,3 @@ class _Stage:
         rounds, flights = (sum(getattr(run, name) for run in self.races) for name in ("rounds", "flights"))
         budget, error = sum(run.rules.budget for run in self.races), 1.0 - self.plan.spec.select.confidence
         return RaceFacts(len(arms), rounds, flights, budget, error, max(self.attempts, 1))
-
-
-def _unheard(done: int, total: int) -> None:
-    """A round's batches are told as flights of the race."""

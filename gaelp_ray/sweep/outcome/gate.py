@@ -24,7 +24,7 @@ from gaelp_ray.sweep.outcome.eligibility import Eligibility
 from gaelp_ray.sweep.planning.constraints import constraints_of, in_words, violations
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.tracking.promotion import Incumbent, Ruling
-from gaelp_ray.training import Stream, evaluate
+from gaelp_ray.training import Stream, evaluate_all
 from gaelp_ray.worlds import World, other_channels
 
 GO_ON = "it stays the best: publish under the name of another sweep, or move the alias by hand in W&B"
@@ -87,14 +87,16 @@ class Gate:
             return Ruling(False, True, f"{name} is the same model", name)
         if other := _elsewhere(present, self.plan.market):
             return _incomparable(name, other)
-        return judged(self._fly(new, ids), self._fly(present, ids), self.rules, name)
+        return judged(*self._fly((new, present), ids), self.rules, name)
 
-    def _fly(self, model: Model, ids: Sequence[str]) -> FlightTotals:
-        spec = self.plan.spec
+    def _fly(self, models: tuple[Model, Model], ids: Sequence[str]) -> tuple[FlightTotals, FlightTotals]:
+        spec, agents = self.plan.spec, [model.agent for model in models]
         # Another pair has other flights: who is best by luck is not kept by it. The same pair has the same, also later.
         pair = int(hashlib.sha256("".join(ids).encode()).hexdigest()[:15], 16)
         seeds = [spec.seed, Stream.GATE, pair]
-        return evaluate(model.agent, self.plan.market, spec.select.episodes, seeds, spec.select.confidence).totals
+        rules = spec.select
+        new, present = evaluate_all(agents, self.plan.market, rules.episodes, seeds, rules.confidence)
+        return new.totals, present.totals
 
 
 def identity(folder: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gaelp_ray.records import EpisodeMetrics
 from gaelp_ray.results import SeedResult, TrialResult, TrialStatus
-from gaelp_ray.sweep.listener import SweepListener
+from gaelp_ray.sweep.listener import EPISODES, SweepListener
 from gaelp_ray.sweep.outcome.reflight import Arm, fly_arms
 from gaelp_ray.sweep.planning.plan import SweepPlan
 from gaelp_ray.sweep.store.journal import BY_SCHEDULER
@@ -29,7 +29,7 @@ def validated(plan: SweepPlan, trials: Sequence[TrialResult], listener: SweepLis
     arms = [Arm.from_checkpoint(str(path), path, plan.market) for paths in folders.values() for path in paths]
     if not arms:
         return list(trials)
-    tell = partial(listener.stage, "validating trials that a rule has ended")
+    tell = partial(listener.stage, "validating trials that a rule has ended", unit=EPISODES)
     flown, _ = fly_arms(arms, batches(VALIDATION_EPISODES), [plan.spec.seed, Stream.VALIDATION], tell)
     judged = {path: totals.pooled() for path, totals in flown.items()}
     return [_scored(plan, trial, folders.get(trial.trial, ()), judged) for trial in trials]

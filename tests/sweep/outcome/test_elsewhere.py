@@ -22,7 +22,7 @@ def test_who_is_kept_the_control_arm_and_the_reference_line_fly_in_the_other_mar
     ] * 2
     assert sky.noise == [{0.0}, {0.4}]
     assert sky.seeds[2:] == [(Stream.MARKETS,)] * 2  # the same whatever the list is
-    assert ear.heard[-2:] == [("flying in the other markets", 3, 6), ("flying in the other markets", 6, 6)]
+    assert ear.heard[-2:] == [("flying in the other markets", n, 3072) for n in (1536, 3072)]
     arms = by_label(selection)
     assert {label: tuple(arm.markets) for label, arm in arms.items()} == {
         "a": (),

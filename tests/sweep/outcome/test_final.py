@@ -178,7 +178,7 @@ def test_the_listener_hears_every_step(stage):
     ear = Ear()
     stage(Sky({"b": Truth(6.0)}), TRIALS, listener=ear)
     assert ear.heard == [
-        ("racing the best", 0, 1536),
+        ("racing the best", 768, 1536),
         ("racing the best", 768, 768),
-        ("confirming the choice", 3, 3),
+        ("confirming the choice", 1536, 1536),
     ]

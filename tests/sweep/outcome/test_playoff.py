@@ -133,7 +133,7 @@ def test_the_leader_of_a_tie_and_the_control_arm_play_off_on_flights_of_their_ow
     assert (selection.decision, selection.rule) == ("tie", ABOVE)
     assert selection.winner is not None and selection.winner.label == leads
     assert set(selection.tied) == {"a", "b"} - {leads}
-    assert ear.heard[-2:] == [("playing off the tie", 2, 2), ("confirming the choice", 3, 3)]
+    assert ear.heard[-2:] == [("playing off the tie", 1024, 1024), ("confirming the choice", 1536, 1536)]
     flights = by_label(selection)[leads].evaluation.totals
     played = sky.flights(leads, [0, Stream.PLAYOFF, 0], [(0, 256), (1, 256)])
     assert not np.isin(flights.budget, played.budget).any()

@@ -31,7 +31,7 @@ class Stages(Silence):
     def __init__(self):
         self.heard = []
 
-    def stage(self, text, done, total):
+    def stage(self, text, done, total, unit=""):
         self.heard.append((done, total))
 
 
