@@ -49,8 +49,8 @@ TRIAL = {"agent_type": "BayesDual", "num_episodes": 64, "batch_size": 64}
 
 CONTROL = "control arm"
 FIELDS: Mapping[str, Mapping[str, Sequence[Any]]] = {
-    "better": {"dual.traffic": ["counts", "filter"], "dual.shade": [0.14, 0.25]},
-    "none": {"dual.traffic": ["counts", "filter"], "dual.shade": [0.195, 0.3]},
+    "better": {"dual.traffic": ["counts", "filter"], "dual.shade": [0.128, 0.25]},
+    "none": {"dual.traffic": ["counts", "filter"], "dual.shade": [0.19, 0.3]},
 }
 
 Pair = tuple[str, str]
