@@ -1,8 +1,8 @@
 """How fast the simulator, the bidders and the learners are, beside the package at an earlier commit: `make bench`.
 
-Env-steps (flight-hours, 168 of an episode) per CPU second on one thread. Both versions run in processes of their own, in
-turn, so that a machine whose speed drifts slows both alike. Every figure is the median of five; the first round warms
-up.
+Env-steps (flight-hours, 168 of an episode) per CPU second on one thread. Both versions run in processes of their own,
+in turn, so that a machine whose speed drifts slows both alike. Every figure is the median of five; the first round
+warms up.
 """
 
 from __future__ import annotations
