@@ -1,7 +1,8 @@
 """How fast the simulator, the bidders and the learners are, beside the package at an earlier commit: `make bench`.
 
-Env-steps (flight-hours) per CPU second on one thread. Both versions run in processes of their own, in turn, so that a
-machine whose speed drifts slows both alike. Every figure is the median of five; the first round warms up.
+Env-steps (flight-hours, 168 of an episode) per CPU second on one thread. Both versions run in processes of their own,
+in turn, so that a machine whose speed drifts slows both alike. Every figure is the median of five; the first round
+warms up.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from baseline import COMMIT, SERVE, Server, serve, versions
 from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, Market, load_market, training
 from gaelp_ray.agents import reference_bidder
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.training import EVALUATION_BATCH, Stream, fly_batch, make_untrained, train
+from gaelp_ray.training import EVALUATION_BATCH, Stream, make_untrained, train
 
 RUNS = 5
 fly_whole = getattr(training, "fly_whole", training.fly)  # the earlier commit flies hour by hour only
@@ -60,11 +61,15 @@ def bid(flights: int, condition: str) -> int:
     return batches * flights * HOURS
 
 
-def compare(arms: int) -> int:
-    """A final stage's flights of BayesDuals, in its batches."""
-    market = market_of("")
-    for arm in range(arms):
-        fly_batch(reference_bidder(market.landscape), market, EVALUATION_BATCH, [0, Stream.SELECTION, arm])
+def fly_arms(arms: int) -> int:
+    """A round of a final stage: one batch of each arm, the same flights for all of them."""
+    market, seeds = market_of(""), [0, Stream.SELECTION, 0]
+    bidders = [reference_bidder(market.landscape) for _ in range(arms)]
+    if hasattr(training, "fly_all"):
+        list(training.fly_all(bidders, market, EVALUATION_BATCH, seeds))
+    else:  # the earlier commit flies arm by arm
+        for bidder in bidders:
+            training.fly_batch(bidder, market, EVALUATION_BATCH, seeds)
     return arms * EVALUATION_BATCH * HOURS
 
 
@@ -92,7 +97,7 @@ CASES: dict[str, Callable[[], int]] = {
     **{f"PPO on BayesDual, {n:,} flights": partial(learn, n, max(256 // n, 1), **PPO) for n in (64, 256, 1024)},
     "PPO alone, 64 flights": partial(learn, 64, 4, agent_type="PPO"),
     "CEM of BayesDual, 512 flights": partial(learn, 512, 2, agent_type="CEM"),
-    "final stage, batches of 256": partial(compare, 4),
+    "final stage, 6 BayesDuals x 256 flights": partial(fly_arms, 6),
 }
 
 
