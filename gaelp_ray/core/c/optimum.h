@@ -71,6 +71,10 @@ LOOP add_hours(Int hours, Int flights, Int stride, const double *scale, const do
     else add_hours_(hours, flights, stride, scale, x, sum);
 }
 
+LOOP multiply(Int n, const double *a, const double *b, double *restrict product) {
+    for (Int i = 0; i < n; i++) product[i] = a[i] * b[i];
+}
+
 /* Cells.spend() at the log multipliers `each`, of one in `every` hours. */
 static void spend(const Plan *p, Int every) {
     Int hours = p->o->hours, flights = p->flights, stride = every * flights;
@@ -207,10 +211,6 @@ static void bid_best(const Plan *p, Run run, double *restrict win, double *restr
     payment_of_channel(p->o->prices, run.n, run.s, u, paid);
 }
 
-LOOP earn(Int n, const double *clicks, const double *value, double *restrict earned) {
-    for (Int i = 0; i < n; i++) earned[i] = clicks[i] * value[i];
-}
-
 /* The optimum of the flights, of what their cells cost and earn. */
 static void sum_up(Plan *p) {
     lowest_of(p, p->multiplier);
@@ -228,7 +228,7 @@ static void close_plan(Plan *p) {
         for (Int hour = 0; hour < hours; hour += HOURS_AT_ONCE) {
             Run run = run_of(p, s, hour, 1, hours);
             bid_best(p, run, win, paid);
-            earn(run.n, p->clicks + run.at, p->value + run.at, worth);
+            multiply(run.n, p->clicks + run.at, p->value + run.at, worth);
             add_hours(run.hours, flights, flights, p->scale + run.at, paid, p->spent + s * flights);
             add_hours(run.hours, flights, flights, worth, win, p->earned + s * flights);
         }
@@ -262,10 +262,6 @@ LOOP find_surplus(Int hours, Int flights, const double *worth, const double *cli
                   const double *paid, double *restrict surplus) {
     for (Int hour = 0, k = 0; hour < hours; hour++)
         for (Int i = 0; i < flights; i++, k++) surplus[k] = clicks[k] * (worth[k] - scale[i] * paid[k]);
-}
-
-LOOP multiply(Int n, const double *a, const double *b, double *restrict product) {
-    for (Int i = 0; i < n; i++) product[i] = a[i] * b[i];
 }
 
 /* The hours of a channel, played through with the fatigue that they bring. */
