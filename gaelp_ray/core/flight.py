@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gaelp_ray.core.books import CompiledBooks
 from gaelp_ray.core.dual import CompiledDual
 from gaelp_ray.core.hour import Booked, CompiledHour, Drawn
+from gaelp_ray.core.prices import CompiledPrices
 from gaelp_ray.core.structure import INT, REAL, Pointers, arrays
 from gaelp_ray.records import FloatArray
 
@@ -42,6 +43,13 @@ class Truth(NamedTuple):
     ctr: FloatArray  # (B, S)
 
 
+class Regret(NamedTuple):
+    """What rewards of regret depend on, beside the flights."""
+
+    prices: CompiledPrices  # with best responses
+    multiplier: FloatArray  # (B,) of the hindsight optimum
+
+
 class Terms(NamedTuple):
     """Of the market."""
 
@@ -51,12 +59,13 @@ class Terms(NamedTuple):
     spend_cap: FloatArray | None  # (S,); None without caps
     report_rate: float
     fatigue: bool
+    reward: Regret | bool  # regret, or revenue: whether the expected one
 
 
 class Flown(NamedTuple):
     """What flights leave."""
 
-    reward: FloatArray  # (H, B) revenue / budget, of every hour
+    reward: FloatArray  # (H, B) of every hour, as a share of the budget
     observation: npt.NDArray[np.float32]  # (B, D) at the end
     pending: npt.NDArray[np.int64]  # (B, S)
 
@@ -66,25 +75,23 @@ class _Flights(ctypes.Structure):
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("expected", INT), ("report_rate", REAL), ("action_scale", REAL)),
-        *arrays(*HOURS, *Truth._fields, "log_bid", "spend_cap", "reward"),
+        *arrays(*HOURS, *Truth._fields, "log_bid", "spend_cap", "prices", "multiplier", "reward"),
         *arrays("action", "log_bids", "hour_volume", "hour_ctr", "cap", "open"),
         *((name, INT) for name in ("first", "hour", "planned", "room")),
         *arrays("numbers", "integers"),
     ]
 
 
-def fly(
-    library: ctypes.CDLL, parts: Parts, truth: Truth, terms: Terms, start: tuple[npt.NDArray[np.float32], bool]
-) -> Flown:
-    """Fly all hours; the books and the bidder are then as after the last.
-
-    start: the first observations, (B, D), and whether rewards count expected revenue.
-    """
+def fly(library: ctypes.CDLL, parts: Parts, truth: Truth, terms: Terms, first: npt.NDArray[np.float32]) -> Flown:
+    """Fly all hours from the `first` observations, (B, D), on; the books and the bidder are then as after the last."""
     library.gaelp_fly.restype = INT
     hours, flights, channels = truth.log_price.shape
     shape = flights, channels
-    own = _Flights(expected=start[1], report_rate=terms.report_rate, action_scale=terms.action_scale)
-    pointers, reward, observation = Pointers(own), np.empty((hours, flights)), start[0].copy()
+    own = _Flights(expected=terms.reward is True, report_rate=terms.report_rate, action_scale=terms.action_scale)
+    pointers, reward, observation = Pointers(own), np.empty((hours, flights)), first.copy()
+    if isinstance(terms.reward, Regret):
+        own.prices = terms.reward.prices.address
+        pointers.set("multiplier", terms.reward.multiplier)
     hourly = _hourly(shape, terms)
     per_cell = {"log_bid": np.tile(terms.log_bid, flights), "reward": reward}
     if terms.spend_cap is not None:

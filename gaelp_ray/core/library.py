@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gaelp_ray.errors import InputError
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 """Of the functions that functions.py calls; raised with every change of their arguments."""
 
 SWITCH = "GAELP_CORE"

@@ -1,4 +1,4 @@
-"""The hindsight optimum and regret in C, for lognormal prices in second-price auctions: the structures of optimum.h."""
+"""The hindsight optimum and regret in C: the structures of optimum.h."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.prices import CompiledPrices
 from gaelp_ray.core.structure import INT, Pointers, address, arrays
 from gaelp_ray.records import FloatArray
 
@@ -15,11 +16,7 @@ from gaelp_ray.records import FloatArray
 class Truth(NamedTuple):
     """What is known of B flights, H hours, S channels in hindsight."""
 
-    log_sd: FloatArray  # (S,)
-    half_variance: FloatArray  # log_sd^2 / 2
-    lift: FloatArray  # exp(half_variance)
-    norm: FloatArray  # sqrt(2 pi) log_sd
-    order_value: FloatArray
+    order_value: FloatArray  # (S,)
     spend_cap: FloatArray | None  # None where no channel has one
     fatigue: FloatArray | None  # log of CTR that a won impression costs; None without fatigue
     volume: FloatArray  # (B, S)
@@ -39,14 +36,14 @@ class _Optimum(ctypes.Structure):
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("flights", INT), ("channels", INT), ("hours", INT)),
-        *arrays(*Truth._fields, *RESULTS),
+        *arrays("prices", *Truth._fields, *RESULTS),
     ]
 
 
-def solve_optimum(library: ctypes.CDLL, truth: Truth) -> FloatArray:
-    """RESULTS of the optimum of each flight, (3, B)."""
+def solve_optimum(library: ctypes.CDLL, prices: CompiledPrices, truth: Truth) -> FloatArray:
+    """RESULTS of the optimum of each flight, (3, B), at these prices with their best responses."""
     hours, flights, channels = truth.log_price.shape
-    optimum = _Optimum(flights=flights, channels=channels, hours=hours)
+    optimum = _Optimum(flights=flights, channels=channels, hours=hours, prices=prices.address)
     pointers = Pointers(optimum)
     for name, array in zip(Truth._fields, truth, strict=True):
         pointers.set(name, array)
@@ -61,16 +58,14 @@ def solve_optimum(library: ctypes.CDLL, truth: Truth) -> FloatArray:
 class Bids(NamedTuple):
     """An hour of B flights on S channels, and what its bids leave."""
 
-    log_sd: FloatArray  # (S,)
-    lift: FloatArray  # exp(log_sd^2 / 2)
-    order_value: FloatArray
-    log_price: FloatArray  # (B, S)
+    order_value: FloatArray  # (B, S)
+    log_price: FloatArray
     volume: FloatArray
     ctr: FloatArray
     conversion_rate: FloatArray
     win: FloatArray
     mean: FloatArray
-    open: npt.NDArray[np.bool_]
+    open: npt.NDArray[np.bool_]  # (B, S) or (B, 1)
     multiplier: FloatArray  # (B,)
 
 
@@ -78,16 +73,19 @@ class _Regret(ctypes.Structure):
     """`Regret` of optimum.h."""
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
-        *(("cells", INT), ("channels", INT)),
-        *arrays(*Bids._fields, "lost"),
+        *(("cells", INT), ("channels", INT), ("open_by_channel", INT)),
+        *arrays("prices", "channel", *Bids._fields, "lost"),
     ]
 
 
-def regret_of(library: ctypes.CDLL, bids: Bids) -> FloatArray:
-    """oracle.regret() of an hour, (B,)."""
-    regret, lost = _Regret(cells=bids.log_price.size, channels=len(bids.log_sd)), np.empty(len(bids.multiplier))
-    pointers = Pointers(regret)
-    for name, array in zip((*Bids._fields, "lost"), (*bids, lost), strict=True):
+def regret_of(library: ctypes.CDLL, prices: CompiledPrices, bids: Bids) -> FloatArray:
+    """oracle.regret() of an hour, (B,), at these prices with their best responses."""
+    flights, channels = bids.log_price.shape
+    regret = _Regret(cells=bids.log_price.size, channels=channels, open_by_channel=bids.open.shape[1] > 1)
+    regret.prices = prices.address
+    pointers, lost = Pointers(regret), np.empty(flights)
+    channel = np.tile(np.arange(channels, dtype=np.uint64), flights)
+    for name, array in zip(("channel", *Bids._fields, "lost"), (channel, *bids, lost), strict=True):
         pointers.set(name, array)
     library.gaelp_regret.restype = None
     library.gaelp_regret(ctypes.byref(regret))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from gaelp_ray.core.prices import CompiledPrices, Grid
@@ -10,6 +12,7 @@ from gaelp_ray.market.prices import RESPONSE_GRID, SQRT_2PI, Lognormal, Pricing,
 from gaelp_ray.records import FloatArray
 
 
+@lru_cache(maxsize=16)
 def prices_in_c(pricing: Pricing, channels: int, plans: bool = False) -> CompiledPrices:
     """The prices of so many channels; for whoever `plans` with the best responses to first prices, which take a moment.
 

@@ -207,9 +207,12 @@ RESPONSE_GRID = (float(_U[0]), float(_U[1] - _U[0]), len(_U) - 1.001)
 _SHADING = exp(np.linspace(log(np.array(1e-3)), log(np.array(8.0)), 200))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pricing:
-    """A shape of competing prices and the rule by which the winner pays."""
+    """A shape of competing prices and the rule by which the winner pays.
+
+    Equal to itself alone, so that what is made of it once can be kept.
+    """
 
     shape: Shape
     first_price: bool = False

@@ -145,14 +145,15 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
     def fly(self, planner: CompiledDual) -> tuple[FloatArray, dict[str, Any]] | None:
         """Every hour of flights that reset() has just started, planned and flown in C: the bits of single steps.
 
-        Returns the rewards, (168, B), and the last step's info. None where C does not compute the reward, or plans for
-        other flights: then nothing has happened, and step() is the way.
+        Returns the rewards, (168, B), and the last step's info. None where numpy computes, or C plans for other
+        flights: then nothing has happened, and step() is the way.
         """
         if self._hidden is None:
             raise gymnasium.error.ResetNeeded("call reset() before fly()")
-        if self.reward == "regret" or planner.shape != self.action_space.shape:
+        if planner.shape != self.action_space.shape:
             return None
-        rewards = fly_in_c(self._random.cells, self._hidden, self._ledger, planner, self.reward == "expected_ROAS")
+        reward = self._best().multiplier if self.reward == "regret" else self.reward == "expected_ROAS"
+        rewards = fly_in_c(self._random.cells, self._hidden, self._ledger, planner, reward)
         return None if rewards is None else (rewards, self._final_info())
 
     def totals(self) -> FlightTotals:

@@ -10,7 +10,7 @@ With fatigue, an impression won early costs click-through rate later. Its shadow
 what later hours earn (Pontryagin's costate), and bids on the value of a click net of it: _with_fatigue().
 
 Elementary functions, and sums over hours and channels in their order: the same bits everywhere, in C (core/c/optimum.h)
-where a market's prices are lognormal and the winner pays the second price. A flight does not depend on its batch.
+where the core is compiled. A flight does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import numpy as np
 from gaelp_ray.core.library import load
 from gaelp_ray.core.optimum import Bids, Truth, regret_of, solve_optimum
 from gaelp_ray.market.auction import Hour, Outcome
+from gaelp_ray.market.compiled_prices import prices_in_c
 from gaelp_ray.market.elementary import exp, log, total
 from gaelp_ray.market.landscape import DAYS
 from gaelp_ray.market.multiplier import solve
-from gaelp_ray.market.prices import SQRT_2PI, Lognormal, Pricing
+from gaelp_ray.market.prices import Pricing
 from gaelp_ray.records import FloatArray
 from gaelp_ray.simulator.hidden import Hidden
 
@@ -142,9 +143,9 @@ def hindsight_optimum(hidden: Hidden, copies: int = 1) -> Optimum:
     if copies > 1:
         single = hindsight_optimum(hidden.first(len(hidden.budget) // copies))
         return Optimum(*(np.tile(getattr(single, field.name), copies) for field in fields(Optimum)))
-    compiled = _compiled(hidden.landscape.pricing)
-    if compiled:
-        return _solved_in_c(*compiled, hidden)
+    library = load().library
+    if library is not None:
+        return _solved_in_c(library, hidden)
     cells = _cells(hidden)
     log_multiplier = cells.multipliers(cells.near())
     if hidden.landscape.fatigue_rate:
@@ -158,9 +159,9 @@ def regret(hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     At least 0. Where the budget was spent before, nothing was won and all of the surplus is lost. With fatigue or caps,
     whose price lambda does not hold, the best bids are those of a market without them.
     """
-    compiled = _compiled(hour.pricing)
-    if compiled:
-        return _regret_in_c(*compiled, hour, outcome, multiplier)
+    library = load().library
+    if library is not None:
+        return _regret_in_c(library, hour, outcome, multiplier)
     value = hour.conversion_rate * hour.order_value
     price = multiplier[:, None]
     shape, x = hour.pricing.shape, hour.pricing.best_bid(log(value / price) - hour.log_price)
@@ -172,23 +173,9 @@ def regret(hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     return total(hour.volume * hour.ctr * np.maximum(best - made, 0.0))
 
 
-def _compiled(pricing: Pricing) -> tuple[CDLL, Lognormal] | None:
-    """The compiled core and the prices, if it computes with them."""
-    library, shape = load().library, pricing.shape
-    if library is None or pricing.first_price or not isinstance(shape, Lognormal):
-        return None
-    return library, shape
-
-
-def _solved_in_c(library: CDLL, prices: Lognormal, hidden: Hidden) -> Optimum:
+def _solved_in_c(library: CDLL, hidden: Hidden) -> Optimum:
     market = hidden.landscape
-    sd = np.broadcast_to(np.asarray(prices.log_sd, np.float64), market.channels)
-    half = 0.5 * (sd * sd)
     truth = Truth(
-        log_sd=sd,
-        half_variance=half,
-        lift=exp(half),
-        norm=SQRT_2PI * sd,
         order_value=market.order_value,
         spend_cap=market.spend_cap if (market.spend_cap < 1.0).any() else None,
         fatigue=market.fatigue_rate / (DAYS * market.volume) if market.fatigue_rate else None,
@@ -199,26 +186,22 @@ def _solved_in_c(library: CDLL, prices: Lognormal, hidden: Hidden) -> Optimum:
         conversion_rate=hidden.conversion_rate,
         budget=hidden.budget,
     )
-    return Optimum(*solve_optimum(library, truth))
+    return Optimum(*solve_optimum(library, prices_in_c(market.pricing, market.channels, plans=True), truth))
 
 
-def _regret_in_c(library: CDLL, prices: Lognormal, hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
-    channels = hour.log_price.shape[1]
-    sd = np.broadcast_to(np.asarray(prices.log_sd, np.float64), channels)
+def _regret_in_c(library: CDLL, hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     bids = Bids(
-        log_sd=sd,
-        lift=exp(0.5 * (sd * sd)),
-        order_value=np.broadcast_to(hour.order_value, channels),
+        order_value=np.broadcast_to(hour.order_value, hour.log_price.shape),
         log_price=hour.log_price,
         volume=hour.volume,
         ctr=hour.ctr,
         conversion_rate=hour.conversion_rate,
         win=outcome.win_rate,
         mean=outcome.price,
-        open=np.broadcast_to(outcome.open, outcome.price.shape),
+        open=outcome.open,
         multiplier=multiplier,
     )
-    return regret_of(library, bids)
+    return regret_of(library, prices_in_c(hour.pricing, hour.log_price.shape[1], plans=True), bids)
 
 
 def _cells(hidden: Hidden) -> Cells:

@@ -30,7 +30,7 @@ CONDITIONS = {
 }
 LOADED = (
     *("core.functions", "market.compiled_auction", "agents.compiled_dual"),
-    *("simulator.compiled_ledger", "simulator.compiled_flight", "simulator.hidden"),
+    *("simulator.compiled_ledger", "simulator.compiled_flight", "simulator.hidden", "simulator.oracle"),
 )
 
 
@@ -94,11 +94,24 @@ def test_flights_of_shipped_markets(every_library, name, auction):
         assert in_c(market=market) == by_steps(market=market), level
 
 
-@pytest.mark.parametrize("reward", ["ROAS_optimized", "expected_ROAS"])
+@pytest.mark.parametrize("reward", ["ROAS_optimized", "expected_ROAS", "regret"])
 @pytest.mark.parametrize("batch", [{"flights": 1}, {"flights": 150, "copies": 3}, {"flights": 5, "first_flight": 7}])
 def test_rewards_copies_and_numbers_of_flights(every_library, batch, reward):
     for level in every_library():
         assert in_c(reward=reward, **batch) == by_steps(reward=reward, **batch), level
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_regret_in_every_market(every_library, condition):
+    for level in every_library():
+        assert in_c(condition, reward="regret") == by_steps(condition, reward="regret"), level
+
+
+@pytest.mark.parametrize("auction", ["second_price", "first_price"])
+def test_regret_at_tabulated_prices(every_library, auction):
+    market = load_market("ipinyou-display").variant(auction=auction)
+    for level in every_library():
+        assert in_c(market=market, reward="regret") == by_steps(market=market, reward="regret"), level
 
 
 def test_room_is_made_for_hours_with_many_clicks(every_library, monkeypatch):
@@ -127,12 +140,10 @@ def test_environment_goes_on_with_new_flights(every_library):
 
 def test_flights_that_c_does_not_serve_are_left_as_they_are(every_library):
     next(every_library())
-    env, bidder, _ = started(reward="regret")
-    assert env.fly(bidder.planner()) is None
-    assert env._ledger.hour == 0
     env, bidder, obs = started()
     bidder.begin(3, np.random.default_rng(0))
     assert env.fly(bidder.planner()) is None  # plans for other flights
+    assert env._ledger.hour == 0
     bidder.begin(70, np.random.default_rng(0))
     env.step(bidder.act(obs))
     assert env.fly(bidder.planner()) is None  # an hour has been flown

@@ -10,7 +10,7 @@ import pytest
 from gaelp_ray.core import library
 from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import Hour, Outcome
-from gaelp_ray.market.prices import Lognormal, Pricing
+from gaelp_ray.market.prices import Lognormal, Pricing, Table
 from gaelp_ray.market.stream import Cells
 from gaelp_ray.simulator import AdCampaignVectorEnv, campaign, oracle
 from gaelp_ray.simulator.hidden import draw_hidden, repeated
@@ -19,12 +19,32 @@ from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
 LANDSCAPE = load_market("airfrance-search").landscape
 S = LANDSCAPE.channels
 CAPS = np.array([0.1, 1.0, 0.3, 0.02, 1.0, 0.3, 0.2])
+
+
+def tables(rows):
+    """One table for all channels or one for each; 4% of auctions cannot be won."""
+    rng = np.random.default_rng(2)
+    cumulative = np.cumsum(rng.uniform(0.0, 1.0, (rows, 40)) * (rng.random((rows, 40)) < 0.7), axis=1)
+    return Table(0.1, np.pad(0.96 * cumulative / cumulative[:, -1:], ((0, 0), (1, 0))))
+
+
+PRICES = {"lognormal": LANDSCAPE.pricing.shape, "table": tables(1), "tables": tables(S)}
 CONDITIONS = {
     "plain": {},
     "caps": {"spend_cap": CAPS},
     "fatigue": {"fatigue_rate": 0.7},
     "fatigue and caps": {"fatigue_rate": 0.7, "spend_cap": CAPS},
     "a spread of prices for each channel": {"pricing": Pricing(Lognormal(np.linspace(0.3, 1.5, S), S))},
+    "table": {"pricing": Pricing(PRICES["table"])},
+    **{f"{name}, first price": {"pricing": Pricing(shape, True)} for name, shape in PRICES.items()},
+    **{
+        f"tables, fatigue and caps, {rule}": {
+            "pricing": Pricing(PRICES["tables"], rule == "first price"),
+            "fatigue_rate": 0.7,
+            "spend_cap": CAPS,
+        }
+        for rule in ("first price", "second price")
+    },
 }
 
 

@@ -159,13 +159,6 @@ INLINE double ndtri_far(double r) {
 /* Whether ndtri() takes the centre's formula, which it does for NaN, too. */
 INLINE int in_centre(double q) { return !(__builtin_fabs(q) > 0.425); }
 
-static double ndtri_(double p) {
-    double q = p - 0.5;
-    if (in_centre(q)) return ndtri_centre(q);
-    double r = __builtin_sqrt(-log_(q < 0.0 ? p : 1.0 - p)), x = r <= 5.0 ? ndtri_tail(r) : ndtri_far(r);
-    return q < 0.0 ? -x : x;
-}
-
 EXPORT void gaelp_exp(Int n, const double *restrict x, double *restrict y) {
     for (Int i = 0; i < n; i++) y[i] = exp_(x[i]);
 }

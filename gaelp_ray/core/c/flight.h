@@ -12,6 +12,8 @@ typedef struct {
     const double *log_price, *conversion_rate;                                /* per hour and cell */
     const double *volume, *ctr, *log_bid;                                     /* per cell */
     const double *spend_cap;                                                  /* the same; 0 without */
+    const Prices *prices;     /* with best responses; these and multipliers for rewards of regret, else 0 */
+    const double *multiplier; /* per flight */
     double *reward;                                                           /* per hour and flight */
     /* the hour: per cell */
     float *action;
@@ -75,6 +77,21 @@ static void set_hour(const Flights *f, Hour *h, Books *b) {
     b->hour_sin = f->hour_sin[t], b->hour_cos = f->hour_cos[t];
 }
 
+/* The reward `regret` */
+static void reward_regret(const Flights *f, const Hour *h, const Books *b, Int first, Int end) {
+    Int S = b->channels, last = (Int)HOURS - 1;
+    double *reward = f->reward + f->hour * b->flights;
+    Regret r = {.cells = h->cells, .channels = S, .open_by_channel = b->open_by_channel, .prices = f->prices,
+                .channel = h->channel, .order_value = b->order_value, .log_price = h->log_price, .volume = h->volume,
+                .ctr = h->ctr, .conversion_rate = h->conversion_rate, .win = h->win, .mean = h->mean, .open = f->open,
+                .multiplier = f->multiplier, .lost = reward};
+    for (Int i = first * S; i < end * S; i += BLOCK) regret_block(&r, i, length(end * S, i));
+    for (Int flight = first; flight < end; flight++) {
+        double left = f->hour == last ? b->budget_left[flight] : 0.0;
+        reward[flight] = (-reward[flight] - f->multiplier[flight] * left) / b->budget[flight];
+    }
+}
+
 static void reward_flights(const Flights *f, const Books *b, Int first, Int end) {
     double *reward = f->reward + f->hour * b->flights;
     for (Int flight = first; flight < end; flight++) {
@@ -103,7 +120,8 @@ EXPORT Int gaelp_fly(Flights *f, Hour *h, Books *b, const Dual *d) {
             if (longest) serve_flights(h, f->first, end, longest, f->numbers, f->integers);
             book_flights(h, f->first, end);
             close_flights(b, f->first, end);
-            reward_flights(f, b, f->first, end);
+            if (f->multiplier) reward_regret(f, h, b, f->first, end);
+            else reward_flights(f, b, f->first, end);
         }
     }
     return 0;

@@ -19,7 +19,7 @@
 #include "dual.h"
 #include "flight.h"
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 /* library.py compares both before it calls anything else. */
 EXPORT Int gaelp_abi(void) { return ABI_VERSION; }

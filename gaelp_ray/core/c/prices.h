@@ -183,6 +183,10 @@ static void spend_of_channel(const Prices *p, Int n, Int s, const double *restri
     spend_of(p, n, (Channels){0, (Word)s}, u, payment, slope);
 }
 
+static void payment_of_channel(const Prices *p, Int n, Int s, const double *restrict u, double *restrict payment) {
+    payment_of(p, n, (Channels){0, (Word)s}, u, payment);
+}
+
 static void location_of_channel(const Prices *p, Int n, Int s, const double *restrict win,
                                 const double *restrict log_paid, double *restrict location) {
     double x[BLOCK], paid[BLOCK];
