@@ -94,8 +94,8 @@ CASES: dict[str, Callable[[], int]] = {
         for name, case in {"simulator": simulate, "BayesDual with optimum": bid}.items()
         for n in (64, 256)
     },
-    **{f"PPO on BayesDual, {n:,} flights": partial(learn, n, max(256 // n, 1), **PPO) for n in (64, 256, 1024)},
-    "PPO alone, 64 flights": partial(learn, 64, 4, agent_type="PPO"),
+    **{f"PPO on BayesDual, {n:,} flights": partial(learn, n, max(ALL_FLIGHTS // n, 1), **PPO) for n in (64, 256, 1024)},
+    "PPO alone, 64 flights": partial(learn, 64, 16, agent_type="PPO"),
     "CEM of BayesDual, 512 flights": partial(learn, 512, 2, agent_type="CEM"),
     "final stage, 6 BayesDuals x 256 flights": partial(fly_arms, 6),
 }

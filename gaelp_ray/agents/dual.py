@@ -101,7 +101,7 @@ class BayesDual(FixedBidder):
         planner = self._planner
         assert planner.log_multiplier is not None and planner.first_multiplier is not None
         shift = planner.log_multiplier - planner.first_multiplier
-        return np.stack([shift, *map(log, planner.traffic)], axis=1)
+        return np.concatenate([shift[:, None], log(np.stack(planner.traffic, axis=1))], axis=1)
 
     def begin(self, flights: int, rng: np.random.Generator) -> None:
         """Back to the calibrated beliefs."""

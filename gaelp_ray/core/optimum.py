@@ -56,17 +56,15 @@ def solve_optimum(library: ctypes.CDLL, prices: CompiledPrices, truth: Truth) ->
 
 
 class Bids(NamedTuple):
-    """An hour of B flights on S channels, and what its bids leave."""
+    """What an hour's bids of B flights on S channels leave, (B, S) each."""
 
-    order_value: FloatArray  # (B, S)
     log_price: FloatArray
     volume: FloatArray
     ctr: FloatArray
     conversion_rate: FloatArray
     win: FloatArray
     mean: FloatArray
-    open: npt.NDArray[np.bool_]  # (B, S) or (B, 1)
-    multiplier: FloatArray  # (B,)
+    open: npt.NDArray[np.bool_]  # or (B, 1)
 
 
 class _Regret(ctypes.Structure):
@@ -74,19 +72,38 @@ class _Regret(ctypes.Structure):
 
     _fields_: ClassVar[list[tuple[str, Any]]] = [
         *(("cells", INT), ("channels", INT), ("open_by_channel", INT)),
-        *arrays("prices", "channel", *Bids._fields, "lost"),
+        *arrays("prices", "channel", "order_value", *Bids._fields, "multiplier", "lost"),
     ]
 
 
-def regret_of(library: ctypes.CDLL, prices: CompiledPrices, bids: Bids) -> FloatArray:
-    """oracle.regret() of an hour, (B,), at these prices with their best responses."""
-    flights, channels = bids.log_price.shape
-    regret = _Regret(cells=bids.log_price.size, channels=channels, open_by_channel=bids.open.shape[1] > 1)
-    regret.prices = prices.address
-    pointers, lost = Pointers(regret), np.empty(flights)
-    channel = np.tile(np.arange(channels, dtype=np.uint64), flights)
-    for name, array in zip(("channel", *Bids._fields, "lost"), (channel, *bids, lost), strict=True):
-        pointers.set(name, array)
-    library.gaelp_regret.restype = None
-    library.gaelp_regret(ctypes.byref(regret))
-    return lost
+class CompiledRegret:
+    """oracle.regret() of the hours of the same flights, at these prices with their best responses.
+
+    Args:
+        library: the compiled core.
+        prices: of the S channels.
+        order_value: (S,).
+        multiplier: lambda of each flight, (B,).
+    """
+
+    def __init__(
+        self, library: ctypes.CDLL, prices: CompiledPrices, order_value: FloatArray, multiplier: FloatArray
+    ) -> None:
+        flights, channels = len(multiplier), len(order_value)
+        self._regret, self._prices = library.gaelp_regret, prices
+        self._regret.restype = None
+        self._structure = _Regret(cells=flights * channels, channels=channels, prices=prices.address)
+        self._pointers = Pointers(self._structure)
+        self._pointers.set("channel", np.tile(np.arange(channels, dtype=np.uint64), flights))
+        self._pointers.set("order_value", np.tile(order_value, flights))
+        self._pointers.set("multiplier", multiplier)
+
+    def of(self, bids: Bids) -> FloatArray:
+        """The regret of an hour, (B,)."""
+        self._structure.open_by_channel = bids.open.shape[1] > 1
+        lost = np.empty(len(bids.open))
+        self._pointers.set("lost", lost)
+        for name, array in zip(Bids._fields, bids, strict=True):
+            self._pointers.set(name, array)
+        self._regret(ctypes.byref(self._structure))
+        return lost

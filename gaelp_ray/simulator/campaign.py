@@ -25,7 +25,7 @@ from gaelp_ray.market.observation import Observation
 from gaelp_ray.records import FlightTotals, FloatArray
 from gaelp_ray.simulator.compiled_flight import fly_in_c
 from gaelp_ray.simulator.hidden import Hidden
-from gaelp_ray.simulator.oracle import Optimum, hindsight_optimum, regret
+from gaelp_ray.simulator.oracle import Optimum, Regret, hindsight_optimum
 from gaelp_ray.simulator.random_streams import KeyedStream
 
 Action = npt.NDArray[np.float32]
@@ -79,6 +79,7 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         self._flights: tuple[int | None, int] = (None, 0)  # the seed, and the number of the first
         self._hidden: Hidden | None = None
         self._optimum: Optimum | None = None
+        self._regret: Regret | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -93,7 +94,8 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         flights = seed, (options or {}).get("first_flight", 0)
         self._random = self._new_random(*flights)
         if self._hidden is None or seed is None or flights != self._flights:
-            self._flights, self._hidden, self._optimum = flights, self._random.hidden(), None
+            self._flights, self._hidden = flights, self._random.hidden()
+            self._optimum = self._regret = None
         self._ledger = self._random.ledger(self._hidden.budget)
         return self._ledger.observe(), {}
 
@@ -176,8 +178,10 @@ class AdCampaignVectorEnv(gymnasium.vector.VectorEnv[Observation, Action, npt.ND
         if self.reward == "expected_ROAS":
             return earned
         multiplier = self._best().multiplier
+        if self._regret is None:
+            self._regret = Regret(self.landscape.pricing, self.landscape.order_value, multiplier)
         left = self._ledger.budget_left if self._ledger.hour == HOURS else 0.0
-        return -regret(hour, outcome, multiplier) - multiplier * left
+        return -self._regret(hour, outcome) - multiplier * left
 
     def _flags(self, value: bool) -> npt.NDArray[np.bool_]:
         return np.ones(self.num_envs, np.bool_) if value else np.zeros(self.num_envs, np.bool_)

@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from gaelp_ray.core.library import load
-from gaelp_ray.core.optimum import Bids, Truth, regret_of, solve_optimum
+from gaelp_ray.core.optimum import Bids, CompiledRegret, Truth, solve_optimum
 from gaelp_ray.market.auction import Hour, Outcome
 from gaelp_ray.market.compiled_prices import prices_in_c
 from gaelp_ray.market.elementary import exp, log, total
@@ -159,9 +159,32 @@ def regret(hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     At least 0. Where the budget was spent before, nothing was won and all of the surplus is lost. With fatigue or caps,
     whose price lambda does not hold, the best bids are those of a market without them.
     """
-    library = load().library
-    if library is not None:
-        return _regret_in_c(library, hour, outcome, multiplier)
+    return Regret(hour.pricing, hour.order_value, multiplier)(hour, outcome)
+
+
+class Regret:
+    """regret() of hours of the same flights: `order_value` (S,), `multiplier` lambda of each flight, (B,)."""
+
+    def __init__(self, pricing: Pricing, order_value: FloatArray, multiplier: FloatArray) -> None:
+        self._arguments = pricing, order_value, multiplier
+        library, self._compiled = load().library, None
+        if library is not None:
+            prices = prices_in_c(pricing, len(order_value), plans=True)
+            self._compiled = CompiledRegret(library, prices, order_value, multiplier)
+
+    def __reduce__(self) -> tuple[type[Regret], tuple[Pricing, FloatArray, FloatArray]]:
+        """Copied and pickled without addresses of arrays."""
+        return Regret, self._arguments
+
+    def __call__(self, hour: Hour, outcome: Outcome) -> FloatArray:
+        """The regret of an hour, (B,)."""
+        if self._compiled is None:
+            return _regret_in_numpy(hour, outcome, self._arguments[2])
+        state = hour.log_price, hour.volume, hour.ctr, hour.conversion_rate
+        return self._compiled.of(Bids(*state, outcome.win_rate, outcome.price, outcome.open))
+
+
+def _regret_in_numpy(hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
     value = hour.conversion_rate * hour.order_value
     price = multiplier[:, None]
     shape, x = hour.pricing.shape, hour.pricing.best_bid(log(value / price) - hour.log_price)
@@ -187,21 +210,6 @@ def _solved_in_c(library: CDLL, hidden: Hidden) -> Optimum:
         budget=hidden.budget,
     )
     return Optimum(*solve_optimum(library, prices_in_c(market.pricing, market.channels, plans=True), truth))
-
-
-def _regret_in_c(library: CDLL, hour: Hour, outcome: Outcome, multiplier: FloatArray) -> FloatArray:
-    bids = Bids(
-        order_value=np.broadcast_to(hour.order_value, hour.log_price.shape),
-        log_price=hour.log_price,
-        volume=hour.volume,
-        ctr=hour.ctr,
-        conversion_rate=hour.conversion_rate,
-        win=outcome.win_rate,
-        mean=outcome.price,
-        open=outcome.open,
-        multiplier=multiplier,
-    )
-    return regret_of(library, prices_in_c(hour.pricing, hour.log_price.shape[1], plans=True), bids)
 
 
 def _cells(hidden: Hidden) -> Cells:
