@@ -73,7 +73,7 @@ def draw_keyed(cells: Cells, hour: Hour, log_bids: FloatArray, purse: Purse) -> 
     """Draw one hour at these log bids, (B, S); `cells` broadcast to (B, S).
 
     Flights and channels are served while their purse holds money. The click that empties a purse is billed what is
-    left in it: spend never exceeds the purse (exact.py resolves the same rule auction by auction).
+    left in it: spend never exceeds the purse (tests/exact_auction.py resolves the same rule auction by auction).
     """
     prices = Clearing.at(hour, log_bids)
     open_ = purse.open()

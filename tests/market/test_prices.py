@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from exact_auction import _prices
 
 from gaelp_ray.market import load_market
-from gaelp_ray.market.exact import _prices
 from gaelp_ray.market.prices import Lognormal, Pricing, Table
 
 SHAPE = Lognormal(0.8)

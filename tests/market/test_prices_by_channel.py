@@ -4,11 +4,11 @@ import copy
 
 import numpy as np
 import pytest
+from exact_auction import draw_every_auction
 
 from gaelp_ray.errors import MarketError
 from gaelp_ray.market import load_market
 from gaelp_ray.market.auction import Hour, Purse
-from gaelp_ray.market.exact import draw_every_auction
 from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.market import market_from
 from gaelp_ray.market.stream import Cells

@@ -1,7 +1,7 @@
 """One auction hour without aggregation: every auction, price and order drawn by itself.
 
 The yardstick of draw_keyed(), which resolves an hour in aggregate: both must agree in distribution
-(tests/market/test_exact.py). Its cost grows with the number of auctions, so that nothing trains with it.
+(tests/market/test_keyed_auction_law.py). Its cost grows with the number of auctions, so that nothing trains with it.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from exact_auction import draw_every_auction
 from scipy.stats import ks_2samp
 
 from gaelp_ray.market.auction import Hour, Outcome, Purse
-from gaelp_ray.market.exact import draw_every_auction
 from gaelp_ray.market.keyed_auction import draw_keyed
 from gaelp_ray.market.prices import Lognormal, Pricing, Table
 from gaelp_ray.market.stream import Cells
