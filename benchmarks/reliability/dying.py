@@ -11,7 +11,7 @@ from reliability.faults import Finding, fault
 from reliability.stage import NAME, ONE_BY_ONE, Driver, Missed, Room, Stage, kill, workers
 from reliability.traces import Trace
 
-FINAL_STAGE, PUBLISHING = "racing the best: 0/", re.compile(r"confirming the choice: ([1-9]\d*)/\1\n")
+FINAL_STAGE, PUBLISHING = "racing the best: 0/", re.compile(r"confirming the choice: ([1-9][\d,]*)/\1 ")
 
 
 @fault("worker killed", "kill -9 of a worker in the middle of an iteration")
