@@ -47,6 +47,7 @@ class PPO:
     """A policy over actions in R^A (the composition around it clips them), with its value function."""
 
     def __init__(self, config: GAELPExperimentConfig, observed: int, actions: int) -> None:
+        self._arguments = config, observed, actions
         self._ppo, self._learning_rate = config.ppo, config.learning_rate
         rng = np.random.default_rng([config.seed, 1])
         hidden = [config.ppo.hidden_size] * 2
@@ -68,6 +69,11 @@ class PPO:
         self._constants = Constants(*self.normaliser.constants())
         self._policy, self._deployed = self._evaluator(self.policy), self._evaluator(self.deployed)
         self._value = self._evaluator(self.value, outputs=1)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled without addresses; the copy's parameters are views of an array of its own, too."""
+        flight = {name: self.__dict__[name] for name in ("_rng", "_flown", "_spread") if name in self.__dict__}
+        return _restored, (*self._arguments, self.state_dict(), flight)
 
     def _evaluator(self, network: MLP, **other: int) -> Evaluator:
         """A function of observations: C if there is a library, else numpy."""
@@ -226,6 +232,13 @@ class PPO:
         self.normaliser.variance = state["normaliser_variance"].copy()
         self.normaliser.count = float(state["normaliser_count"])
         self._renew()
+
+
+def _restored(config: GAELPExperimentConfig, observed: int, actions: int, state: State, flight: dict[str, Any]) -> PPO:
+    agent = PPO(config, observed, actions)
+    agent.load_state_dict(state)
+    agent.__dict__.update(flight)
+    return agent
 
 
 def _evaluate(network: MLP, normaliser: Normaliser, obs: Observation) -> F32:

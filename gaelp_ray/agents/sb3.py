@@ -17,6 +17,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.utils import ConstantSchedule
 
 from gaelp_ray.agents.base import Action, State
 from gaelp_ray.agents.network import Normaliser
@@ -73,7 +74,7 @@ class _Learner(ABC):
         Raises TrainingError if a batch cannot be cut into the minibatches, or if the learning has diverged.
         """
         rate = self._learning_rate * (1.0 - (1.0 - FINAL_RATE) * rollout.progress)
-        self.model.lr_schedule = lambda _: rate
+        self.model.lr_schedule = ConstantSchedule(rate)
         try:
             with chance(self._rng):
                 self._learn(np.stack(self._obs), np.stack(self._actions), rollout)

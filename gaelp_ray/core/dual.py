@@ -9,8 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gaelp_ray.core.library import load
 from gaelp_ray.core.prices import CompiledPrices
 from gaelp_ray.core.structure import ARRAY, INT, REAL, Pointers, address, arrays
+from gaelp_ray.errors import InputError
 from gaelp_ray.records import FloatArray
 
 CHANNELS = (
@@ -85,6 +87,7 @@ class CompiledDual:
         first: Mapping[str, FloatArray],
         filters: bool,
     ) -> None:
+        self._arguments = known, constants, filters
         self._plan = library.gaelp_plan
         self._plan.argtypes, self._plan.restype = (ARRAY, INT, INT, ARRAY, ARRAY), None
         channels, flights = first["prior_clicks"].shape
@@ -101,6 +104,10 @@ class CompiledDual:
         self.structure.prices = self._prices.address
         self._pointers.set("work", np.empty((ROWS, channels, AT_ONCE)))
         self._fresh = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled with what is remembered, and without addresses."""
+        return _restored, (*self._arguments, self._memory, self._fresh)
 
     @property
     def log_multiplier(self) -> FloatArray:
@@ -127,3 +134,22 @@ class CompiledDual:
     def begun(self) -> None:
         """The first plan has been made."""
         self._fresh = False
+
+
+def _restored(
+    known: Known,
+    constants: Mapping[str, FloatArray],
+    filters: bool,
+    memory: Mapping[str, FloatArray],
+    fresh: bool,
+) -> CompiledDual:
+    library = load().library
+    if library is None:
+        raise InputError(
+            "a bidder was copied during a flight, from a process with the compiled core to one without: call begin() "
+            "and fly in one process"
+        )
+    restored = CompiledDual(library, known, constants, memory, filters)
+    if not fresh:
+        restored.begun()
+    return restored

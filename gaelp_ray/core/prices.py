@@ -53,6 +53,7 @@ class CompiledPrices:
     def __init__(
         self, series: Mapping[str, FloatArray], first_price: bool, width: float = 0.0, grid: Grid | None = None
     ) -> None:
+        self._arguments = series, first_price, width, grid
         self._prices = _Prices(first_price=first_price, width=width)
         if "cumulative" in series:
             rows, edges = series["cumulative"].shape
@@ -65,7 +66,11 @@ class CompiledPrices:
         for name, array in series.items():
             self._pointers.set(name, array)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled without addresses."""
+        return CompiledPrices, self._arguments
+
     @property
     def address(self) -> int:
-        """Of the structure, which lives as long as this object."""
+        """Address of the structure, valid during the lifetime of this object."""
         return ctypes.addressof(self._prices)

@@ -1,5 +1,8 @@
 """What every registered agent promises: the shape of its actions, its state, and flights that do not mix."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -187,3 +190,19 @@ def test_reference_line_is_bayes_dual_with_its_defaults(observations):
 def test_reference_line_ignores_a_tuned_configuration(observations):
     tuned = fresh(GAELPExperimentConfig(agent_type="BayesDual", dual={"shade": 0.5}))
     assert not np.array_equal(actions_on(reference_bidder(LAND), observations), actions_on(tuned, observations))
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda agent: pickle.loads(pickle.dumps(agent))], ids=["copy", "pickle"]
+)
+@every_agent
+def test_copy_continues_the_flight_and_learns_alike(config, copied):
+    agent, env = trained(config), AdCampaignVectorEnv(4, MARKET)
+    agent.begin(4, np.random.default_rng(5))
+    obs, _ = env.reset(seed=5)
+    obs, *_ = env.step(agent.act(obs))
+    other = copied(agent)
+    assert other.act(obs).tobytes() == agent.act(obs).tobytes()
+    for one in (agent, other):
+        one.update(fly(AdCampaignVectorEnv(4, MARKET), one, SEEDS, progress=0.0))
+    assert flown(other).rewards.tobytes() == flown(agent).rewards.tobytes()
