@@ -4,12 +4,12 @@ Real sweeps (run_sweep: Ray, workers, a shipped market, the default budget of th
 true expected delivered ROAS is measured first, on TRUTH other episodes each. The arms of a field are a grid of
 constants and the control arm, BayesDual with its default constants. In `better`, one arm is 0.5 % better than the
 control arm; in `none`, no arm is, and the best other one is as good up to 0.1 %. The filter's episodes differ from the
-control arm's more than those of other constants do.
+control arm's more than with other constants.
 
 Reported: how often the better arm is selected; how often a sweep calls an arm the winner that is not the best one (its
-confidence of 95 % allows one sweep in 20); and how often the 95 % intervals of paired differences hold the truth: those
-that the sweeps publish, and those of every arm and the control arm on each of 100 blocks of the truth's episodes, which
-are as many as a sweep's confirmation has.
+confidence of 95 % allows one sweep in 20); and how often the 95 % intervals of paired differences hold the truth: the
+published intervals, and the intervals between each arm and the control arm on 100 blocks of 1,024 episodes (the size of
+a sweep's confirmation).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def scores(flights: Mapping[str, FlightTotals]) -> dict[str, float]:
 
 @contextmanager
 def one_session() -> Iterator[None]:
-    """One Ray session for all sweeps, each of which would start one of its own."""
+    """Share one Ray session between all sweeps."""
     with (
         ray_session({}),
         patch.multiple(
@@ -157,7 +157,7 @@ def covered_by_blocks(a: FlightTotals, b: FlightTotals, truth: float) -> list[bo
 
 
 def batches_of(episodes: int) -> list[tuple[int, int]]:
-    """Larger batches than a sweep's, of which one would need many tasks."""
+    """Batches of AT_ONCE episodes: with the 256 of a sweep there would be many small tasks."""
     return [(number, AT_ONCE) for number in range(episodes // AT_ONCE)]
 
 

@@ -24,17 +24,16 @@ from baseline import COMMIT, SERVE, Server, serve, versions
 from gaelp_ray import AdCampaignVectorEnv, GAELPExperimentConfig, Market, load_market, training
 from gaelp_ray.agents import reference_bidder
 from gaelp_ray.market.landscape import HOURS
-from gaelp_ray.training import EVALUATION_BATCH, Stream, make_untrained, train
+from gaelp_ray.training import EVALUATION_BATCH, Stream, fly, make_untrained, train
 
 RUNS = 5
-fly_whole = getattr(training, "fly_whole", training.fly)  # the earlier commit flies hour by hour only
 ALL_FLIGHTS = 1024  # of a measurement, in batches
 MARKETS = {"": "airfrance-search", ", first price": "airfrance-search", ", ipinyou-display": "ipinyou-display"}
 
 
 @cache
 def market_of(condition: str) -> Market:
-    """Reading a market's file takes as long as 64 flights."""
+    """The market, read once: reading its file costs as much time as simulating 64 flights."""
     market = load_market(MARKETS[condition])
     return market.variant(auction="first_price") if "first" in condition else market
 
@@ -56,7 +55,7 @@ def bid(flights: int, condition: str) -> int:
     env = AdCampaignVectorEnv(flights, market_of(condition))
     bidder, batches = reference_bidder(env.landscape), max(ALL_FLIGHTS // flights, 1)
     for seed in range(batches):
-        fly_whole(env, bidder, ([seed], [seed]), explore=False)
+        fly(env, bidder, ([seed], [seed]), explore=False)
         env.totals()
     return batches * flights * HOURS
 

@@ -108,7 +108,7 @@ def train(env: Flights, agent: Agent, config: GAELPExperimentConfig, done: int =
     """Train through all iterations of `config`, from the first one not yet done."""
     for number in range(done + 1, config.iterations + 1):
         env_seed, agent_seed = ([config.seed, stream, number] for stream in (Stream.TRAINING, Stream.EXPLORATION))
-        rollout = fly_whole(env, agent, (env_seed, agent_seed), progress=(number - 1) / config.iterations)
+        rollout = fly(env, agent, (env_seed, agent_seed), progress=(number - 1) / config.iterations)
         with one_thread():
             learning = agent.update(rollout)
         yield _iteration(number, env, rollout, learning)
@@ -120,7 +120,7 @@ def fly_as_trained(env: Flights, agent: Agent, config: GAELPExperimentConfig, nu
     Both see the same hidden markets (common random numbers): only so are single flights comparable.
     """
     seeds = [config.seed, Stream.TRAINING, number]
-    return _iteration(number, env, fly_whole(env, agent, (seeds, seeds), explore=False), {})
+    return _iteration(number, env, fly(env, agent, (seeds, seeds), explore=False), {})
 
 
 def _iteration(number: int, env: Flights, rollout: Rollout, learning: dict[str, float]) -> Iteration:
@@ -136,20 +136,12 @@ def fly(
     progress: float = 1.0,
     explore: bool = True,
 ) -> Rollout:
-    """One batch of flights; `seeds` are those of the environment and of the agent."""
-    return _step_through(env, agent, _begin(env, agent, seeds), progress, explore)
+    """One batch of flights; `seeds`: of the environment, and of the agent.
 
-
-@one_thread()
-def fly_whole(
-    env: Flights,
-    agent: Agent,
-    seeds: tuple[Sequence[int], Sequence[int]],
-    progress: float = 1.0,
-    explore: bool = True,
-) -> Rollout:
-    """fly() for callers that do not look at single hours: in C, without `obs` and `actions`, where that can be."""
-    obs = _begin(env, agent, seeds)
+    A PlannedAgent flies in C where the core is compiled: `obs` and `actions` of the rollout are then empty.
+    """
+    obs, _ = env.reset(seed=flight_seed(seeds[0]))
+    agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
     flown = None
     if isinstance(agent, PlannedAgent) and isinstance(env, AdCampaignVectorEnv):
         planner = agent.planner(explore)
@@ -161,12 +153,6 @@ def fly_whole(
     dones[-1] = True
     nothing = np.empty((0, *obs.shape), np.float32)
     return Rollout(nothing, nothing, rewards, dones, _returns(rewards, info), progress)
-
-
-def _begin(env: Flights, agent: Agent, seeds: tuple[Sequence[int], Sequence[int]]) -> Observation:
-    obs, _ = env.reset(seed=flight_seed(seeds[0]))
-    agent.begin(env.num_envs, np.random.default_rng(seeds[1]))
-    return obs
 
 
 def _step_through(env: Flights, agent: Agent, obs: Observation, progress: float, explore: bool) -> Rollout:
@@ -227,7 +213,7 @@ def fly_all(agents: Sequence[Agent], world: World, flights: int, seeds: Sequence
     common = fresh_flights(world, flights) if isinstance(world, Market) else None
     for agent in agents:
         env = common or fresh_flights(world, flights)
-        fly_whole(env, agent, (seeds, seeds), explore=False)
+        fly(env, agent, (seeds, seeds), explore=False)
         yield env.totals()
 
 

@@ -30,7 +30,7 @@ def compiler(backend):
 
 @pytest.fixture(scope="session", params=["system", "ziglang"])
 def libraries(request, backend, tmp_path_factory):
-    """Every library that this processor can run, by instruction set: the installed ones, and those of ziglang."""
+    """Every library that this processor can run, by instruction set: as installed, and built by ziglang."""
     installed = {level: library.library_path(level) for level in library.supported_levels()}
     if request.param == "system" and all(path.exists() for path in installed.values()):
         return {level: library.open_library(path) for level, path in installed.items()}

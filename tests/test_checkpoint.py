@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stepped import Stepped
 
 from gaelp_ray.agents import agent_types, make_agent, reference_bidder
 from gaelp_ray.agents.registry import missing_extra
@@ -71,7 +72,7 @@ def test_agent_read_back_acts_the_same(name, tmp_path):
     before = trained(config)
     save_model(tmp_path, before)
     after = load_model(tmp_path)
-    observations = fly(AdCampaignVectorEnv(3, MARKET), reference_bidder(MARKET.landscape), SEEDS, progress=0.0).obs
+    observations = fly(AdCampaignVectorEnv(3, MARKET), Stepped(reference_bidder(MARKET.landscape)), SEEDS).obs
     actions = []
     for model in (before, after):
         model.agent.begin(3, np.random.default_rng(0))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from stepped import Stepped
 
 from gaelp_ray.agents import make_agent, reference_bidder
 from gaelp_ray.agents.base import FixedBidder
@@ -22,7 +23,6 @@ from gaelp_ray.training import (
     fly,
     fly_as_trained,
     fly_batch,
-    fly_whole,
     make_untrained,
     train,
 )
@@ -208,7 +208,7 @@ def test_finished_training_has_nothing_left_to_do():
 
 def test_rollout_holds_whole_flights_and_what_they_earned():
     env, agent = AdCampaignVectorEnv(3, MARKET), reference_bidder(MARKET.landscape)
-    rollout = fly(env, agent, ([1, 1], [1, 2]), progress=0.25)
+    rollout = fly(env, Stepped(agent), ([1, 1], [1, 2]), progress=0.25)
     assert rollout.obs.shape[:2] == rollout.actions.shape[:2] == rollout.rewards.shape == (168, 3)
     assert rollout.progress == 0.25
     assert not rollout.dones[:-1].any()
@@ -225,7 +225,7 @@ def test_flights_flown_whole_are_those_of_single_hours(name, explore):
     config = CONFIG.model_copy(update={"agent_type": name})
     hourly, whole = make_untrained(config), make_untrained(config)
     for n in range(2):
-        flown, seen = (way(*both, ([3, n], [4, n]), 0.5, explore) for way, both in ((fly_whole, whole), (fly, hourly)))
+        flown, seen = (fly(*both, ([3, n], [4, n]), 0.5, explore) for both in (whole, (hourly[0], Stepped(hourly[1]))))
         for array in ("rewards", "dones", "returns"):
             np.testing.assert_array_equal(getattr(flown, array), getattr(seen, array))
         assert flown.progress == seen.progress == 0.5

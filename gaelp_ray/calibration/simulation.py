@@ -84,9 +84,8 @@ def _by_segment(table: CampaignTable, numbers: FloatArray) -> FloatArray:
 def _draw(rng: np.random.Generator, found: Estimates, fit: _Fit, rows: CampaignTable) -> FloatArray:
     """One hour as long as the period: every row of every replicate is a channel of one flight without a budget."""
     hour, log_bids = _hour(rng, found, fit, rows)
-    numbers = np.arange(log_bids.size)[
-        None, :
-    ]  # each cell draws as a flight of its own: channels are numbered below 2^16
+    # Each cell draws as a flight of its own: channels are numbered below 2^16.
+    numbers = np.arange(log_bids.size)[None, :]
     cells = Cells(int(rng.integers(2**64, dtype=np.uint64)), numbers, np.array(0), np.array(0))
     outcome = draw_keyed(cells, hour, log_bids, Purse(np.array([np.inf])))
     drawn = (outcome.impressions, outcome.clicks, outcome.cost, outcome.conversions, outcome.revenue)

@@ -61,7 +61,7 @@ class Learned(NamedTuple):
 
 @cache
 def _function(library: ctypes.CDLL, name: str, *arguments: Any) -> Any:
-    """A function of the library that returns nothing; once, because to state its arguments takes as long as a call."""
+    """A void function of the library; cached, because declaring its arguments costs as much as a call."""
     function = getattr(library, name)
     function.argtypes, function.restype = arguments, None
     return function
@@ -100,7 +100,7 @@ class CompiledNetwork:
             self._pointers.set(name, array)
 
     def __call__(self, obs: npt.NDArray[np.floating]) -> F32:
-        """Outputs (N, A) for observations (N, D). Raises ValueError if D is not that of the network."""
+        """Outputs (N, A) for observations (N, D). Raises ValueError for another D than the network has."""
         obs = np.ascontiguousarray(obs, np.float32)
         if obs.shape[1] != self._sizes.inputs:
             raise ValueError(f"observations of {obs.shape[1]} numbers for a network of {self._sizes.inputs}")

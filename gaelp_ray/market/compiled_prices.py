@@ -14,7 +14,7 @@ from gaelp_ray.records import FloatArray
 
 @lru_cache(maxsize=16)
 def prices_in_c(pricing: Pricing, channels: int, plans: bool = False) -> CompiledPrices:
-    """The prices of so many channels; for whoever `plans` with the best responses to first prices, which take a moment.
+    """The prices of S channels. plans: include the best responses to first prices, which planning bidders need.
 
     Raises TypeError for a shape of prices that C does not know.
     """

@@ -137,9 +137,9 @@ def _charge(cells: Cells, clicks: FloatArray, prices: Clearing, chance: FloatArr
 def _may_run_out(purse: Purse, clicks: FloatArray, cost: FloatArray, prices: Clearing) -> list[IndexArray]:
     """Flights whose clicks may cost more than a purse holds, as indices in blocks.
 
-    Decided by the clicks alone, before single prices are drawn: the law of those is that of any other hour. Bernstein's
-    inequality is a little wider than Bennett's, and free of transcendental functions. (A cost that exceeds the purse in
-    spite of it has a chance below exp(LOG_RISK).)
+    Decided by the clicks alone, before single prices are drawn, so that prices have the same law as in any other hour.
+    Bernstein's inequality is a little wider than Bennett's, and free of transcendental functions. (A cost that exceeds
+    the purse in spite of it has a chance below exp(LOG_RISK).)
     """
     if purse.channel is None and np.isinf(purse.flight).all():
         return []

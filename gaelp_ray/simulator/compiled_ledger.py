@@ -121,7 +121,7 @@ class CompiledLedger(Ledger):
         )
 
     def hours(self) -> dict[str, FloatArray]:
-        """What C is told of each hour, (168,): its traffic, and how the observations of the next begin."""
+        """Constants of each hour for C, (168,) each: its traffic, and the clock of the next observations."""
         return {"traffic": self._market.traffic, "traffic_passed": self._traffic_passed[1:], **CLOCK}
 
     def end(self, observed: Observation, pending: IntArray) -> None:

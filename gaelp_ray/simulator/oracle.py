@@ -138,7 +138,7 @@ def _over_hours(x: FloatArray) -> FloatArray:
 def hindsight_optimum(hidden: Hidden, copies: int = 1) -> Optimum:
     """The optimum of each flight; a market cheaper than the budget is bought whole.
 
-    copies: the B flights are B / copies different ones, block after block, each of which is solved once.
+    copies: the B flights are B / copies different ones, block after block; each is solved once.
     """
     if copies > 1:
         single = hindsight_optimum(hidden.first(len(hidden.budget) // copies))

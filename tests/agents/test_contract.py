@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from stepped import Stepped
 
 from gaelp_ray.agents import Agent, agent_types, make_agent, reference_bidder
 from gaelp_ray.agents.registry import missing_extra
@@ -50,7 +51,7 @@ def trained(config: GAELPExperimentConfig) -> Agent:
 
 
 def flown(agent: Agent, flights: int = 3, seed: int = 7) -> Rollout:
-    return fly(AdCampaignVectorEnv(flights, MARKET), agent, ([seed, 1], [seed, 2]), progress=0.0)
+    return fly(AdCampaignVectorEnv(flights, MARKET), Stepped(agent), ([seed, 1], [seed, 2]), progress=0.0)
 
 
 def actions_on(agent: Agent, observations: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from stepped import Stepped
 
 from gaelp_ray.agents import make_agent, network, ppo
 from gaelp_ray.agents.network import MLP
@@ -217,7 +218,7 @@ def test_untrained_residual_acts_almost_like_its_reference():
     learned, reference = (
         make_agent(GAELPExperimentConfig(agent_type=name), market.landscape) for name in ("PPO", "BayesDual")
     )
-    observations = fly(AdCampaignVectorEnv(8, market), reference, ([3, 1], [3, 2]), progress=0.0).obs
+    observations = fly(AdCampaignVectorEnv(8, market), Stepped(reference), ([3, 1], [3, 2]), progress=0.0).obs
     for agent in (learned, reference):
         agent.begin(8, np.random.default_rng(0))
     difference = [np.abs(learned.act(obs) - reference.act(obs)).max() for obs in observations]

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from stepped import Stepped
 
 from gaelp_ray.agents import agent_types, make_agent, registry
 from gaelp_ray.agents.ppo import generalised_advantages
@@ -317,7 +318,7 @@ def test_untrained_residual_acts_almost_like_its_reference(algorithm):
         make_agent(config, MARKET.landscape)
         for config in (configured(algorithm, reference="BayesPID"), GAELPExperimentConfig(agent_type="BayesPID"))
     )
-    observations = fly(AdCampaignVectorEnv(8, MARKET), reference, ([3, 1], [3, 2]), progress=0.0).obs
+    observations = fly(AdCampaignVectorEnv(8, MARKET), Stepped(reference), ([3, 1], [3, 2]), progress=0.0).obs
     for agent in (learned, reference):
         agent.begin(8, np.random.default_rng(0))
     difference = [np.abs(learned.act(obs) - reference.act(obs)).max() for obs in observations]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from independent_flights import IndependentEnv
 from scipy.stats import ks_2samp
+from stepped import Stepped
 
 from gaelp_ray.agents.dual import BayesDual
 from gaelp_ray.agents.pacing import PacedBidder
@@ -141,7 +142,7 @@ def totals() -> dict[tuple[str, type], FlightTotals]:
     for kind in (AdCampaignVectorEnv, IndependentEnv):
         env = kind(FLIGHTS, MARKET)
         for name, bidder in bidders.items():
-            fly(env, bidder, ([1], [1]), explore=False)
+            fly(env, Stepped(bidder), ([1], [1]), explore=False)
             made[name, kind] = env.totals()
     return made
 

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+from stepped import Stepped
 from trainings import MARKET, by_name, episode_rows, own, runs
 
 from gaelp_ray import GAELPExperimentConfig
@@ -232,8 +233,10 @@ def test_the_one_checkpoint_is_the_agent_as_it_is_now(cell):
     (folder,) = (cell.folder / "gaelp_checkpoints" / "gaelp_training_v1").iterdir()
     model = load_model(folder)
     assert model.about == {"experiment": "gaelp_training_v1", "episodes": 50}
-    flights = [fly(AdCampaignVectorEnv(3, MARKET), agent, ([1, 2], [1, 3]), explore=False)
+    flights = [fly(AdCampaignVectorEnv(3, MARKET), Stepped(agent), ([1, 2], [1, 3]), explore=False)
                for agent in (model.agent, cell.trainer.agent)]  # fmt: skip
     np.testing.assert_array_equal(flights[0].actions, flights[1].actions)
-    untrained = fly(AdCampaignVectorEnv(3, MARKET), make_untrained(model.config)[1], ([1, 2], [1, 3]), explore=False)
+    untrained = fly(
+        AdCampaignVectorEnv(3, MARKET), Stepped(make_untrained(model.config)[1]), ([1, 2], [1, 3]), explore=False
+    )
     assert not np.array_equal(untrained.actions, flights[0].actions)

@@ -22,7 +22,7 @@ PYTHON = re.compile(r"(?:(?<![\w.])python|(?<=python=)|(?<=python==))(?P<version
 IMAGE = re.compile(r"ray(?:-ml)?:(?P<version>\d+\.\d+\.\d+)\b(?:.*?-py(?P<python>3\d+))?")
 
 CODE = (".py", ".c", ".h")
-"""Suffixes of the files that must be those of this package."""
+"""Suffixes of the files that are compared with this package."""
 
 
 def version_findings(file: ClusterFile) -> Iterator[Finding]:

@@ -192,7 +192,7 @@ static void store_gradients(const Network *net, float *gradient) {
     }
 }
 
-/* Activations of a block of rows, a multiple of ROW_STEP, from those of layer 0. */
+/* Activations of a block of rows, a multiple of ROW_STEP, from the activations of layer 0. */
 static void forward(const Network *net, Int rows) {
     for (int l = 0; l < LAYERS; l++) {
         Matrix x = net->activation[l], y = net->activation[l + 1];

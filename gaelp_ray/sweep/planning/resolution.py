@@ -76,7 +76,7 @@ def measure_resolution(plan: SweepPlan) -> Resolution | None:
 
 
 def _chosen(trials: Sequence[TrialPlan]) -> list[TrialPlan]:
-    """Trials spread evenly over the plan, the first of which is the control arm if the sweep has one."""
+    """Trials spread evenly over the plan, starting with the control arm if the sweep has one."""
     if len(trials) <= AGENTS:
         return list(trials)
     step = (len(trials) - 1) / (AGENTS - 1)
