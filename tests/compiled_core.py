@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,6 +27,19 @@ def backend():
 def compiler(backend):
     """The command of the compiler that an installation would take here."""
     return backend.find_compiler() or pytest.skip("no C compiler on this machine")
+
+
+@pytest.fixture
+def quick_compiler(backend, tmp_path_factory, monkeypatch):
+    """A compiler that does not optimise, also as $CC: a build takes a second, not 20. [] without a compiler."""
+    compiler = backend.find_compiler()
+    if not compiler or "ziglang" in compiler:
+        return compiler
+    script = tmp_path_factory.mktemp("compiler") / "cc"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(compiler)} "$@" -O0\n', encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    return [str(script)]
 
 
 @pytest.fixture(scope="session", params=["system", "ziglang"])

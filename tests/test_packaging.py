@@ -21,7 +21,7 @@ def python(folder: Path, code: str, argument: Path) -> str:
     return done.stdout
 
 
-def test_editable_install_works_in_the_folder_above_a_clone_named_gaelp_ray(tmp_path):
+def test_editable_install_works_in_the_folder_above_a_clone_named_gaelp_ray(tmp_path, quick_compiler):
     clone = tmp_path / "gaelp_ray"
     clone.mkdir()
     for name in ("pyproject.toml", "setup.py", "build_backend.py", "README.md"):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def clone(desk):
+def clone(desk, quick_compiler):
     """A fresh clone, as far as wheels are concerned, and an empty home."""
     for name in preparing.SOURCES:
         source = ROOT / name

@@ -54,8 +54,7 @@ def names(folder):
     return {path.stem for path in folder.glob("gaelp_ray/core/*.so")}
 
 
-def test_wheel_holds_the_libraries_and_serves_every_python_3(clone, backend, compiler, monkeypatch):
-    monkeypatch.setenv("CC", " ".join(compiler))
+def test_wheel_holds_the_libraries_and_serves_every_python_3(clone, backend, compiler, quick_compiler):
     wheel, lines = build(clone, "build_wheel")
     assert wheel.name.startswith("gaelp_ray-0.1.0-py3-none-") and not wheel.name.endswith("-any.whl")
     assert len(lines) == 1 and lines[0].startswith("gaelp_ray: compiled core built for ")
@@ -65,8 +64,7 @@ def test_wheel_holds_the_libraries_and_serves_every_python_3(clone, backend, com
         assert (clone / "site/gaelp_ray/core/c" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_editable_install_puts_the_libraries_beside_their_source(clone, backend, compiler, monkeypatch):
-    monkeypatch.setenv("CC", " ".join(compiler))
+def test_editable_install_puts_the_libraries_beside_their_source(clone, backend, compiler, quick_compiler):
     build(clone, "build_editable")
     assert names(clone) == set(backend.library_names())
 
@@ -82,8 +80,7 @@ def test_without_a_compiler_the_build_says_so_in_one_line(clone, no_compiler, ki
         assert not [name for name in content.namelist() if name.endswith(".so")]
 
 
-def test_source_that_does_not_compile_is_named_in_that_line(clone, backend, compiler, monkeypatch):
-    monkeypatch.setenv("CC", " ".join(compiler))
+def test_source_that_does_not_compile_is_named_in_that_line(clone, backend, compiler, quick_compiler):
     (clone / "gaelp_ray/core/c/market.c").write_text("int broken(void) { return missing; }\n", encoding="utf-8")
     _, (line,) = build(clone, "build_wheel")
     assert line.startswith("gaelp_ray: no compiled core (") and "missing" in line

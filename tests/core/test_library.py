@@ -21,6 +21,12 @@ def implementation_with(value: str) -> str:
 
 
 @pytest.fixture
+def compiler(compiler, quick_compiler):
+    """One that does not optimise."""
+    return quick_compiler
+
+
+@pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty folder instead of the package's; the choice is made anew."""
     monkeypatch.setattr(library, "FOLDER", tmp_path)
